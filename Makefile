@@ -1,0 +1,45 @@
+# One verb per task; CI calls the same verbs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+export CRM_MERGE_DIR ?= merges/example
+DBT := $(BIN)/dbt
+DBT_ARGS := --project-dir . --profiles-dir profiles
+
+.PHONY: build test test-slow lint docs lock clean
+build: $(VENV)/installed  ## set everything up and run the example merge
+	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
+
+test: $(VENV)/installed  ## set everything up and pass every test (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed  ## ruff for Python, sqlfluff for SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint models tests --disable-progress-bar
+
+docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
+	$(DBT) docs generate --static $(DBT_ARGS)
+	@echo "Open target/static_index.html"
+
+lock:  ## renew requirements.txt from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	  --no-strip-extras --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.txt
+
+clean:  ## remove what was built, keep the virtual environment
+	rm -rf merges target logs
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "crm-merge needs Python 3.10 or newer, and '$(PYTHON)' is" \
+	       "$$($(PYTHON) --version 2>&1 || echo not installed)."; \
+	  echo "Install a newer one (https://www.python.org/downloads/) and name it: make $(MAKECMDGOALS) PYTHON=python3.12"; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $@

@@ -1,0 +1,320 @@
+{#- The plan of a merge: the spec held against the files. Models ask it which columns there are and what
+    the spec says of each; it is the same at every call, and costs one look at files already profiled. -#}
+
+{% macro merge_plan() %}
+  {#- A dict: files, crm (columns of the original), vendor (columns that files bring), tiers, groups. -#}
+  {%- if not execute -%}
+    {%- do return({'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'groups': [], 'original': {}, 'directory': ''}) -%}
+  {%- endif -%}
+  {%- set spec = merge_spec() -%}
+  {%- set profile = file_profiles(spec) -%}
+  {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems) -%}{%- endif -%}
+  {%- set problems = [] -%}
+  {%- set names = column_names(spec, profile.files, problems) -%}
+
+  {#- The CRM's columns; the match columns of a previous merge are replaced, not taken for the CRM's. -#}
+  {%- set headers = [] -%}
+  {%- for h in names.headers if h.k == 0 -%}{%- do headers.append(h.header | lower) -%}{%- endfor -%}
+  {%- set merged_before = match_columns() | reject('in', headers) | list | length == 0 -%}
+  {%- set crm = [] -%}
+  {%- set header_of = {} -%}
+  {%- set file_columns = {} -%}
+  {%- set found = {} -%}
+  {%- for h in names.headers -%}
+    {%- if h.k == 0 and not (merged_before and h.header | lower in match_columns()) -%}
+      {%- if h.header | lower in match_columns() or h.header.lower().startswith('_merge_') -%}
+        {%- do problems.append("original: the header '" ~ h.header ~ "' is a name that the merge itself gives; rename it in the file") -%}
+      {%- endif -%}
+      {%- do crm.append(h) -%}
+      {%- if h.column -%}{%- do header_of.update({h.column: h.header}) -%}{%- endif -%}
+    {%- elif h.k > 0 -%}
+      {%- if h.column is none -%}
+        {%- do problems.append(profile.files[h.k].setting ~ ".columns: '" ~ h.header ~ "' means '" ~ h.wanted ~ "', which another column of the file has already; map one of them: columns: {\"" ~ h.header ~ '": another_name}') -%}
+      {%- elif h.column not in found -%}
+        {%- do found.update({h.column: h}) -%}
+      {%- endif -%}
+    {%- endif -%}
+    {%- if h.column -%}{%- do file_columns.update({(h.k ~ ':' ~ h.column): h}) -%}{%- endif -%}
+  {%- endfor -%}
+
+  {#- The columns that vendors bring, in order of first appearance, with what the spec says of each. -#}
+  {%- set known = (header_of.keys() | list) + (found.keys() | list) -%}
+  {%- set vendor_ranks = {} -%}
+  {%- set groups = plan_groups(spec, names, known, found, problems) -%}
+  {%- set strategies = {} -%}
+  {%- for column, strategy in spec.strategies.columns.items() if column != 'default' -%}
+    {%- set resolved = resolve_column(column, names, known, 'strategies.' ~ column, problems) -%}
+    {%- if resolved -%}{%- do strategies.update({resolved: strategy}) -%}{%- endif -%}
+    {%- for group in groups if resolved in group.columns -%}
+      {%- do problems.append('strategies.' ~ column ~ ': the column is in groups[' ~ group.index ~ '], whose strategy rules; remove one of the two') -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- set policies = {} -%}
+  {%- for column, policy in spec.overwrite.columns.items() if column != 'default' -%}
+    {%- set resolved = resolve_column(column, names, known, 'overwrite.' ~ column, problems) -%}
+    {%- if resolved -%}{%- do policies.update({resolved: policy}) -%}{%- endif -%}
+  {%- endfor -%}
+  {%- set vendor = [] -%}
+  {%- for column, h in found.items() -%}
+    {%- set header = header_of.get(column) -%}
+    {%- set policy = policies.get(column, spec.overwrite.default) -%}
+    {%- set group = (groups | selectattr('columns', 'contains', column) | list + [none])[0] if false else group_of(groups, column) -%}
+    {%- set strategy = strategy_plan(strategies.get(column, spec.strategies.default), profile.files, names, found, 'strategies.' ~ column, problems) -%}
+    {%- set output = column ~ '_enriched' if header and policy == 'suffix' else (none if header else column) -%}
+    {%- do vendor.append({
+      'index': loop.index, 'column': column, 'header': header, 'output': output, 'policy': policy,
+      'key_type': h.key_type, 'is_name': h.is_name, 'group': group, 'strategy': strategy,
+    }) -%}
+  {%- endfor -%}
+  {%- do output_name_problems(crm, vendor, profile.files, found, problems) -%}
+
+  {%- set tiers = plan_tiers(spec, names, known, header_of, found, file_columns, profile.files, problems) -%}
+  {%- for group in groups -%}
+    {%- do group.update({'strategy': strategy_plan(group.strategy, profile.files, names, found, 'groups[' ~ group.index ~ '].strategy', problems)}) -%}
+  {%- endfor -%}
+  {%- if problems -%}{%- do refuse('The merge spec does not fit the files.', problems) -%}{%- endif -%}
+  {%- do return({
+    'files': profile.files, 'crm': crm, 'vendor': vendor, 'tiers': tiers, 'groups': groups,
+    'headers': names.headers, 'original': spec.original, 'directory': profile.directory,
+  }) -%}
+{% endmacro %}
+
+
+{% macro file_profiles(spec) %}
+  {#- What the file plugin says of each file: path, encoding, delimiter, header, rows, hash, or problems. -#}
+  {%- set words = {'comma': ',', 'semicolon': ';', 'tab': '\t', 'pipe': '|'} -%}
+  {%- set files = [dict(spec.original, name='original', role='original', setting='original')] -%}
+  {%- for file in spec.enriched -%}
+    {%- do files.append(dict(file, role='enriched', setting='enriched[' ~ loop.index0 ~ ']')) -%}
+  {%- endfor -%}
+  {%- for file in files -%}
+    {%- if file.get('delimiter') in words -%}{%- do file.update({'delimiter': words[file.delimiter]}) -%}{%- endif -%}
+    {%- do file.update({'region': file.get('region') or spec.region}) -%}
+  {%- endfor -%}
+  {%- do return(fromjson(query_value('select crm_files_profile(' ~ sql_text(tojson({'files': files})) ~ ')'))) -%}
+{% endmacro %}
+
+
+{% macro column_names(spec, files, problems) %}
+  {#- {headers: one entry per file and header, words: the spec's own column names made canonical}. -#}
+  {%- set headers = [] -%}
+  {%- for file in files -%}
+    {%- set declared = {} -%}
+    {%- for header, column in (file.get('columns') or {}).items() -%}
+      {%- if header in file.header -%}
+        {%- do declared.update({header: column}) -%}
+      {%- else -%}
+        {%- set same = [] -%}
+        {%- for text in file.header if text.strip() | lower == (header | string).strip() | lower -%}{%- do same.append(text) -%}{%- endfor -%}
+        {%- if same -%}
+          {%- do declared.update({same[0]: column}) -%}
+        {%- else -%}
+          {%- do problems.append(file.setting ~ ".columns: there is no header '" ~ header ~ "' in the file" ~ did_you_mean(header | string, file.header)) -%}
+        {%- endif -%}
+      {%- endif -%}
+    {%- endfor -%}
+    {%- for header in file.header -%}
+      {%- do headers.append({'k': file.k, 'position': loop.index, 'header': header, 'declared': declared.get(header)}) -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- set words = (spec.strategies.columns.keys() | list) + (spec.overwrite.columns.keys() | list) -%}
+  {%- for strategy in spec.strategies.columns.values() if strategy is mapping and strategy.get('most_recent') -%}{%- do words.append(strategy.most_recent) -%}{%- endfor -%}
+  {%- for key in spec.match_on if key is mapping -%}
+    {%- for name in ['column', 'original', 'enriched'] if name in key -%}{%- do words.append(key[name]) -%}{%- endfor -%}
+  {%- endfor -%}
+  {%- for group in spec.groups -%}
+    {%- for column in group.columns -%}{%- do words.append(column) -%}{%- endfor -%}
+    {%- if group.get('strategy') is mapping -%}{%- do words.append((group.strategy.values() | list)[0] | string) -%}{%- endif -%}
+  {%- endfor -%}
+  {%- for word in words | unique -%}
+    {%- do headers.append({'k': -1, 'position': loop.index, 'header': word | string, 'declared': none}) -%}
+  {%- endfor -%}
+
+  {%- set named = fromjson(query_value(column_names_sql(headers))) -%}
+  {%- set result = {'headers': [], 'words': {}} -%}
+  {%- for h in named -%}
+    {%- if h.k < 0 -%}{%- do result.words.update({h.header: h}) -%}{%- else -%}{%- do result.headers.append(h) -%}{%- endif -%}
+  {%- endfor -%}
+  {%- do return(result) -%}
+{% endmacro %}
+
+
+{% macro column_names_sql(headers) %}
+  {#- Header → column, for every file at once: what the spec maps takes a name first, then the header
+      that is the name itself, then aliases; among equals the first. The rest keep their own name if it
+      is free (column is null when not). -#}
+  with headers as (
+    select unnest(from_json(
+      {{ sql_text(tojson(headers)) }},
+      '[{"k": "INTEGER", "position": "INTEGER", "header": "VARCHAR", "declared": "VARCHAR"}]'
+    ), recursive := true)
+  ),
+  own_names as (
+    select
+      *,
+      coalesce(nullif({{ canonical('header') }}, ''), 'column_' || position) as own,
+      {{ canonical('declared') }} as mapped
+    from headers
+  ),
+  wanted_names as (
+    select
+      h.*,
+      coalesce(h.mapped, a."column", h.own) as wanted,
+      case when h.mapped is not null then 0 when a."column" is null then 1 else 2 end as claim
+    from own_names as h
+    left join {{ reference_file('header_aliases') }} as a on h.own = a.header
+  ),
+  claims as (
+    select
+      *,
+      row_number() over (partition by k, case when k < 0 then position end, wanted order by claim, position) = 1 as wins
+    from wanted_names
+  ),
+  named as (
+    select
+      c.k, c.position, c.header, c.own, c.wanted,
+      case
+        when c.wins then c.wanted
+        when taken.wanted is null
+          and row_number() over (partition by c.k, c.wins, c.own order by c.position) = 1 then c.own
+      end as "column"
+    from claims as c
+    left join (select distinct k, wanted from claims where wins) as taken on c.k = taken.k and c.own = taken.wanted
+  )
+  select to_json(list({
+    'k': n.k, 'position': n.position, 'header': n.header, 'own': n.own, 'wanted': n.wanted, 'column': n."column",
+    'key_type': coalesce(t.key_type, numbered.key_type), 'is_name': p."column" is not null
+  } order by n.k, n.position))
+  from (select *, regexp_replace("column", '_?[0-9]+$', '') as stem from named) as n
+  left join {{ reference_file('key_columns') }} as t on t."column" = n."column"
+  left join {{ reference_file('key_columns') }} as numbered on numbered."column" = n.stem
+  left join {{ reference_file('name_columns') }} as p on p."column" = n.stem
+{% endmacro %}
+
+
+{% macro canonical(text) -%}
+  {#- NFC, lower-case, every run of other than letters (with their marks) and digits → _, none at the ends. -#}
+  regexp_replace(regexp_replace(lower(nfc_normalize({{ text }})), '[^\p{L}\p{M}\p{N}]+', '_', 'g'), '^_+|_+$', '', 'g')
+{%- endmacro %}
+
+
+{% macro resolve_column(word, names, known, place, problems) %}
+  {#- The column that a word of the spec means: by its own name, else by its alias. -#}
+  {%- set entry = names.words[word | string] -%}
+  {%- if entry.own in known -%}{%- do return(entry.own) -%}{%- endif -%}
+  {%- if entry.wanted in known -%}{%- do return(entry.wanted) -%}{%- endif -%}
+  {%- do problems.append(place ~ ": no file has a column '" ~ entry.own ~ "'" ~ did_you_mean(entry.own, known)) -%}
+  {%- do return(none) -%}
+{% endmacro %}
+
+
+{% macro group_of(groups, column) %}
+  {%- for group in groups if column in group.columns -%}{%- do return(group) -%}{%- endfor -%}
+  {%- do return(none) -%}
+{% endmacro %}
+
+
+{% macro strategy_plan(strategy, files, names, found, place, problems) %}
+  {#- {name, argument, file_ranks}: the strategy of a column with its argument resolved. -#}
+  {%- if strategy is not mapping -%}{%- do return({'name': strategy, 'argument': none, 'file_ranks': {}}) -%}{%- endif -%}
+  {%- set name = (strategy.keys() | list)[0] -%}
+  {%- set plan = {'name': name, 'argument': none, 'file_ranks': {}} -%}
+  {%- if name == 'most_recent' -%}
+    {%- do plan.update({'argument': resolve_column(strategy[name], names, found.keys() | list, place ~ '.most_recent', problems)}) -%}
+  {%- elif name == 'source_priority' -%}
+    {%- for file in files if file.vendor in strategy[name] -%}
+      {%- do plan.file_ranks.update({file.k: (strategy[name] | length) - strategy[name].index(file.vendor)}) -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- do return(plan) -%}
+{% endmacro %}
+
+
+{% macro plan_groups(spec, names, known, found, problems) %}
+  {#- Field groups with their columns resolved; a column is in one group at most. -#}
+  {%- set groups = [] -%}
+  {%- set taken = [] -%}
+  {%- for group in spec.groups -%}
+    {%- set columns = [] -%}
+    {%- set place = 'groups[' ~ loop.index0 ~ '].columns' -%}
+    {%- for word in group.columns -%}
+      {%- set column = resolve_column(word, names, known, place, problems) -%}
+      {%- if column in taken -%}
+        {%- do problems.append(place ~ ": '" ~ word ~ "' stands in a group already; a column survives with one group") -%}
+      {%- elif column -%}
+        {%- do taken.append(column) -%}
+        {%- do columns.append(column) -%}
+      {%- endif -%}
+    {%- endfor -%}
+    {%- do groups.append({'index': loop.index0, 'columns': columns, 'strategy': group.get('strategy', 'first'), 'allow_fill': group.get('allow_fill', false)}) -%}
+  {%- endfor -%}
+  {%- do return(groups) -%}
+{% endmacro %}
+
+
+{% macro output_name_problems(crm, vendor, files, found, problems) %}
+  {#- Column names never clash silently. -#}
+  {%- set taken = {} -%}
+  {%- for h in crm -%}{%- do taken.update({h.header | lower: "the CRM's column '" ~ h.header ~ "'"}) -%}{%- endfor -%}
+  {%- for name in match_columns() -%}{%- do taken.update({name: "the merge's own column"}) -%}{%- endfor -%}
+  {%- for v in vendor if v.output -%}
+    {%- set file = files[found[v.column].k] -%}
+    {%- if v.output | lower in taken -%}
+      {%- do problems.append(file.setting ~ ".columns: '" ~ found[v.column].header ~ "' would become the column '" ~ v.output ~ "', a name that " ~ taken[v.output | lower] ~ ' has; map it: columns: {"' ~ found[v.column].header ~ '": another_name}') -%}
+    {%- endif -%}
+    {%- do taken.update({v.output | lower: "column '" ~ v.output ~ "'"}) -%}
+  {%- endfor -%}
+{% endmacro %}
+
+
+{% macro plan_tiers(spec, names, known, header_of, found, file_columns, files, problems) %}
+  {#- match_on, resolved: {tier, label, kind, compare, columns: {k: [column entries]}}; every file needs one usable key. -#}
+  {%- set tiers = [] -%}
+  {%- set usable = {} -%}
+  {%- for key in spec.match_on -%}
+    {%- set place = 'match_on[' ~ loop.index0 ~ ']' -%}
+    {%- set tier = {'tier': loop.index, 'kind': 'column', 'compare': 'exact', 'label': none, 'columns': {}} -%}
+    {%- set original_column = none -%}
+    {%- if key is string or key.get('type') in key_types() -%}
+      {%- do tier.update({'kind': key if key is string else key.type, 'label': key if key is string else key.type}) -%}
+      {%- for id, h in file_columns.items() if h.key_type == tier.kind -%}
+        {%- do tier.columns.setdefault(h.k, []).append(h) -%}
+      {%- endfor -%}
+    {%- elif 'column' in key -%}
+      {%- set column = resolve_column(key.column, names, known, place ~ '.column', problems) -%}
+      {%- do tier.update({'compare': key.get('compare', 'exact'), 'label': column}) -%}
+      {%- for file in files if (file.k ~ ':' ~ column) in file_columns -%}
+        {%- do tier.columns.update({file.k: [file_columns[file.k ~ ':' ~ column]]}) -%}
+      {%- endfor -%}
+    {%- else -%}
+      {%- do tier.update({'label': 'external_id'}) -%}
+      {%- set original_entry = original_header(key.original, names, place ~ '.original', files, problems) -%}
+      {%- if original_entry -%}{%- do tier.columns.update({0: [original_entry]}) -%}{%- endif -%}
+      {%- set column = resolve_column(key.enriched, names, found.keys() | list, place ~ '.enriched', problems) -%}
+      {%- for file in files if file.k > 0 and (file.k ~ ':' ~ column) in file_columns -%}
+        {%- do tier.columns.update({file.k: [file_columns[file.k ~ ':' ~ column]]}) -%}
+      {%- endfor -%}
+    {%- endif -%}
+    {%- for other in tiers if other.label and other.label == tier.label -%}
+      {%- do problems.append(place ~ ": '" ~ tier.label ~ "' stands twice in match_on") -%}
+    {%- endfor -%}
+    {%- for k in tier.columns -%}{%- do usable.update({k: true}) -%}{%- endfor -%}
+    {%- do tiers.append(tier) -%}
+  {%- endfor -%}
+  {%- if not problems -%}
+    {%- for file in files if file.k not in usable -%}
+      {%- do problems.append(file.setting ~ ': no usable key column: none of ' ~ file.header | join(', ') ~ ' feeds ' ~ tiers | map(attribute='label') | join(', ')
+        ~ '; name one in match_on, or map it: columns: {"' ~ file.header[0] ~ '": ' ~ tiers[0].label ~ '}') -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- do return(tiers) -%}
+{% endmacro %}
+
+
+{% macro original_header(word, names, place, files, problems) %}
+  {#- The CRM column that an external id names: by its header text, else by its column name. -#}
+  {%- for h in names.headers if h.k == 0 and h.header == word -%}{%- do return(h) -%}{%- endfor -%}
+  {%- for h in names.headers if h.k == 0 and names.words[word].own in [h.column, h.own] -%}{%- do return(h) -%}{%- endfor -%}
+  {%- do problems.append(place ~ ": the original has no column '" ~ word ~ "'" ~ did_you_mean(word, files[0].header)) -%}
+  {%- do return(none) -%}
+{% endmacro %}

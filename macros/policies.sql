@@ -1,0 +1,50 @@
+{#- What the CRM's own cell and the enriched value make together. One macro per policy:
+    policy_<name>(original, enriched, may_fill) → the CRM column's new cell. -#}
+
+{% macro policy_fill(original, enriched, may_fill) -%}
+  case when {{ may_fill }} and {{ enriched }} is not null then {{ enriched }} else {{ original }} end
+{%- endmacro %}
+
+{% macro policy_update(original, enriched, may_fill) -%}
+  coalesce({{ enriched }}, {{ original }})
+{%- endmacro %}
+
+{% macro policy_suffix(original, enriched, may_fill) -%}
+  {{ original }}
+{%- endmacro %}
+
+{% macro policy_replace(original, enriched, may_fill) -%}
+  case when e.original_row is not null then {{ enriched }} else {{ original }} end
+{%- endmacro %}
+
+
+{% macro may_fill(v, plan) -%}
+  {#- May `fill` write this column? Its CRM cell is blank; for a field group that survives together, all
+      the group's CRM cells are, so that no address is mixed from two places. -#}
+  {%- set headers = [] -%}
+  {%- for m in plan.vendor if m.header and (m.column == v.column or (v.group and not v.group.allow_fill and m.column in v.group.columns)) -%}
+    {%- do headers.append(is_empty('o.' ~ sql_name(m.header))) -%}
+  {%- endfor -%}
+  {{ headers | join(' and ') if headers else 'true' }}
+{%- endmacro %}
+
+
+{% macro takes_enriched(v, plan) -%}
+  {#- Does the row's cell in merged_result come from a vendor? -#}
+  {%- set enriched = 'e.' ~ sql_name(v.column) -%}
+  {%- if v.output -%}
+    {%- if v.policy == 'suffix' and v.header -%}{{ enriched }} is not null
+    {%- else -%}({{ enriched }} is not null and {{ may_fill(v, plan) }}){%- endif -%}
+  {%- elif v.policy == 'fill' -%}({{ enriched }} is not null and {{ may_fill(v, plan) }})
+  {%- else -%}{{ enriched }} is not null
+  {%- endif -%}
+{%- endmacro %}
+
+
+{% macro untouched(h, policy) -%}
+  {#- Must the CRM's cell be in the result as it was? (o: the original, r: the result) -#}
+  {%- if policy == 'fill' -%}not {{ is_empty('o.' ~ sql_name(h.header)) }}
+  {%- elif policy in ['update', 'replace'] -%}r.match_quality = 'unmatched'
+  {%- else -%}true
+  {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,284 @@
+{#- The merge spec: read, checked once before anything is written, and turned into a plan that models ask. -#}
+
+{% macro begin_merge() %}
+  {#- on-run-start: a bad spec or a bad file ends the run here, before any work. -#}
+  {%- if execute and flags.WHICH in ('run', 'build') -%}
+    {%- do merge_plan() -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro merge_spec() %}
+  {#- The spec with its defaults filled in; refuses a spec whose shape is wrong. -#}
+  {%- set spec = var('merge') -%}
+  {%- set problems = spec_problems(spec) -%}
+  {%- if problems -%}{%- do refuse('The merge spec can not be used.', problems) -%}{%- endif -%}
+  {%- set strategies = spec.get('strategies') or {} -%}
+  {%- set overwrite = spec.get('overwrite') or {} -%}
+  {%- do return({
+    'original': spec.original,
+    'enriched': spec.enriched,
+    'match_on': spec.match_on,
+    'region': spec.get('region'),
+    'strategies': {'default': strategies.get('default', 'first'), 'columns': strategies},
+    'groups': spec.get('groups') or [],
+    'overwrite': {'default': overwrite.get('default', 'fill'), 'columns': overwrite},
+  }) -%}
+{% endmacro %}
+
+
+{% macro refuse(title, problems) %}
+  {#- Ends the run with every problem found, one a line, between marks that the command line looks for. -#}
+  {%- do exceptions.raise_compiler_error(
+    'crm-merge: ' ~ title ~ '\n' ~ ('- ' ~ problems | join('\n- ')) ~ '\n(end of crm-merge message)'
+  ) -%}
+{% endmacro %}
+
+
+{% macro strategy_names() %}
+  {#- The valid strategies are the macros called prefer_<name> and fold_<name>: see strategies.sql. -#}
+  {%- set names = [] -%}
+  {%- for name in context.keys() | sort -%}
+    {%- if name.startswith('prefer_') or name.startswith('fold_') -%}
+      {%- do names.append(name.split('_', 1)[1]) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- do return(names | sort) -%}
+{% endmacro %}
+
+
+{% macro key_types() %}{% do return(['email', 'phone', 'linkedin']) %}{% endmacro %}
+
+
+{% macro policies() %}{% do return(['fill', 'update', 'suffix', 'replace']) %}{% endmacro %}
+
+
+{% macro match_columns() %}
+  {#- What the merge itself adds to a row, in this order, last in merged_result. -#}
+  {%- do return(['match_quality', 'match_status', 'match_tier', 'matched_on', 'entity_id', 'n_enriched_rows']) -%}
+{% endmacro %}
+
+
+{% macro did_you_mean(word, valid) %}
+  {#- "; did you mean 'x'? Accepted: …": the nearest valid name, by Jaro-Winkler similarity. -#}
+  {%- if not valid -%}{%- do return('') -%}{%- endif -%}
+  {%- set nearest = query_value(
+    'select name from (select unnest(' ~ sql_list(valid) ~ ') as name)'
+    ~ ' where jaro_winkler_similarity(lower(name), lower(' ~ sql_text(word) ~ ')) > 0.7'
+    ~ ' order by jaro_winkler_similarity(lower(name), lower(' ~ sql_text(word) ~ ')) desc, name limit 1'
+  ) -%}
+  {%- set hint = "; did you mean '" ~ nearest ~ "'?" if nearest else '.' -%}
+  {%- do return(hint ~ ' Accepted: ' ~ valid | join(', ')) -%}
+{% endmacro %}
+
+
+{% macro unknown_settings(place, block, valid, problems) %}
+  {%- for name in block -%}
+    {%- if name not in valid -%}
+      {%- do problems.append(place ~ name ~ ": unknown setting '" ~ name ~ "'" ~ did_you_mean(name, valid)) -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+
+{% macro spec_problems(spec) %}
+  {#- Everything that is wrong with the spec's shape, each a sentence that starts with the setting's place. -#}
+  {%- set problems = [] -%}
+  {%- if spec is not mapping -%}
+    {%- do return(['merge: expected settings such as original, enriched and match_on, found ' ~ tojson(spec)]) -%}
+  {%- endif -%}
+  {%- set later = ['guards', 'assertions', 'schedule'] -%}
+  {%- for name in later if name in spec -%}
+    {%- do problems.append(name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
+  {%- endfor -%}
+  {%- do unknown_settings('', spec, later + ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'export'], problems) -%}
+  {%- for name in ['original', 'enriched', 'match_on'] if not spec.get(name) -%}
+    {%- do problems.append(name ~ ': missing; a merge needs original, enriched and match_on') -%}
+  {%- endfor -%}
+
+  {#- Inputs -#}
+  {%- set original = spec.get('original') -%}
+  {%- if original is mapping -%}
+    {%- do file_problems('original', original, ['path', 'on_bad_row', 'delimiter', 'encoding', 'region', 'columns'], problems) -%}
+    {%- if original.get('on_bad_row', 'refuse') not in ['refuse', 'set_aside'] -%}
+      {%- do problems.append("original.on_bad_row: '" ~ original.on_bad_row ~ "' is not accepted. Accepted: refuse, set_aside") -%}
+    {%- endif -%}
+  {%- elif original -%}
+    {%- do problems.append('original: expected {path: FILE, …}, found ' ~ tojson(original)) -%}
+  {%- endif -%}
+  {%- set enriched = spec.get('enriched') -%}
+  {%- if enriched and (enriched is string or enriched is mapping or enriched is not iterable) -%}
+    {%- do problems.append('enriched: expected a list of {name: …, path: FILE}, found ' ~ tojson(enriched)) -%}
+  {%- elif enriched -%}
+    {%- set seen = [] -%}
+    {%- for file in enriched -%}
+      {%- set place = 'enriched[' ~ loop.index0 ~ ']' -%}
+      {%- if file is not mapping -%}
+        {%- do problems.append(place ~ ': expected {name: …, path: FILE}, found ' ~ tojson(file)) -%}
+      {%- else -%}
+        {%- do file_problems(place, file, ['name', 'path', 'delimiter', 'encoding', 'region', 'columns'], problems) -%}
+        {%- set name = file.get('name') -%}
+        {%- if name is not string or not name.strip() -%}
+          {%- do problems.append(place ~ '.name: missing; give the vendor a name, such as apollo') -%}
+        {%- elif name | lower in seen or name | lower == 'original' -%}
+          {%- do problems.append(place ~ ".name: '" ~ name ~ "' is taken; each file needs a name of its own (and `original` is the CRM's)") -%}
+        {%- else -%}
+          {%- do seen.append(name | lower) -%}
+        {%- endif -%}
+      {%- endif -%}
+    {%- endfor -%}
+    {%- if enriched | length > 2000 -%}{%- do problems.append('enriched: at most 2000 files') -%}{%- endif -%}
+  {%- endif -%}
+  {%- if 'region' in spec -%}{%- do region_problems('region', spec.region, problems) -%}{%- endif -%}
+
+  {#- Matching -#}
+  {%- set match_on = spec.get('match_on') -%}
+  {%- if match_on and (match_on is string or match_on is mapping or match_on is not iterable) -%}
+    {%- do problems.append('match_on: expected a list, strongest key first, such as [email, phone]; found ' ~ tojson(match_on)) -%}
+  {%- elif match_on -%}
+    {%- for key in match_on -%}
+      {%- do key_problems('match_on[' ~ loop.index0 ~ ']', key, problems) -%}
+    {%- endfor -%}
+  {%- endif -%}
+
+  {#- Conflicts -#}
+  {%- set vendors = [] -%}
+  {%- for file in (enriched or []) if file is mapping and file.get('name') is string -%}{%- do vendors.append(file.name) -%}{%- endfor -%}
+  {%- set strategies = spec.get('strategies') -%}
+  {%- if strategies and strategies is not mapping -%}
+    {%- do problems.append('strategies: expected {default: first, COLUMN: STRATEGY}, found ' ~ tojson(strategies)) -%}
+  {%- elif strategies -%}
+    {%- for column, strategy in strategies.items() -%}
+      {%- do strategy_problems('strategies.' ~ column, strategy, vendors, problems) -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- set groups = spec.get('groups') -%}
+  {%- if groups and (groups is string or groups is mapping or groups is not iterable) -%}
+    {%- do problems.append('groups: expected a list of {columns: [...], strategy: …}, found ' ~ tojson(groups)) -%}
+  {%- elif groups -%}
+    {%- for group in groups -%}
+      {%- set place = 'groups[' ~ loop.index0 ~ ']' -%}
+      {%- if group is not mapping or group.get('columns') is string or not group.get('columns') -%}
+        {%- do problems.append(place ~ ': expected {columns: [street, zip, city], strategy: most_complete, allow_fill: false}, found ' ~ tojson(group)) -%}
+      {%- else -%}
+        {%- do unknown_settings(place ~ '.', group, ['columns', 'strategy', 'allow_fill'], problems) -%}
+        {%- if group.get('allow_fill', false) not in [true, false] -%}
+          {%- do problems.append(place ~ ".allow_fill: '" ~ group.allow_fill ~ "' is not accepted. Accepted: true, false") -%}
+        {%- endif -%}
+        {%- set strategy = group.get('strategy', 'first') -%}
+        {%- set name = strategy.keys() | first if strategy is mapping else strategy -%}
+        {%- if name not in group_strategies() -%}
+          {%- do problems.append(place ~ ".strategy: '" ~ name ~ "' can not choose a row" ~ did_you_mean(name, group_strategies())) -%}
+        {%- else -%}
+          {%- do strategy_problems(place ~ '.strategy', strategy, vendors, problems) -%}
+        {%- endif -%}
+      {%- endif -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- set overwrite = spec.get('overwrite') -%}
+  {%- if overwrite and overwrite is not mapping -%}
+    {%- do problems.append('overwrite: expected {default: fill, COLUMN: POLICY}, found ' ~ tojson(overwrite)) -%}
+  {%- elif overwrite -%}
+    {%- for column, policy in overwrite.items() if policy not in policies() -%}
+      {%- do problems.append('overwrite.' ~ column ~ ": unknown policy '" ~ policy ~ "'" ~ did_you_mean(policy, policies())) -%}
+    {%- endfor -%}
+  {%- endif -%}
+
+  {#- Running -#}
+  {%- set export = spec.get('export') -%}
+  {%- if export and export is not mapping -%}
+    {%- do problems.append('export: expected {formats: [csv, parquet]}, found ' ~ tojson(export)) -%}
+  {%- elif export -%}
+    {%- do unknown_settings('export.', export, ['formats', 'to', 'partition_by'], problems) -%}
+    {%- set formats = export.get('formats', ['csv']) -%}
+    {%- if formats is string or not formats -%}
+      {%- do problems.append('export.formats: expected a list such as [csv, parquet], found ' ~ tojson(formats)) -%}
+    {%- else -%}
+      {%- for format in formats if format not in ['csv', 'parquet'] -%}
+        {%- do problems.append("export.formats: unknown format '" ~ format ~ "'" ~ did_you_mean(format, ['csv', 'parquet'])) -%}
+      {%- endfor -%}
+    {%- endif -%}
+    {%- if export.get('to') and '://' in export.to | string -%}
+      {%- do problems.append("export.to: '" ~ export.to ~ "' is a remote path, which is not supported yet; use a local folder") -%}
+    {%- endif -%}
+  {%- endif -%}
+  {%- do return(problems) -%}
+{% endmacro %}
+
+
+{% macro file_problems(place, file, valid, problems) %}
+  {%- do unknown_settings(place ~ '.', file, valid, problems) -%}
+  {%- if file.get('path') is not string or not file.get('path') -%}
+    {%- do problems.append(place ~ '.path: missing; name a CSV file') -%}
+  {%- endif -%}
+  {%- set words = {'comma': ',', 'semicolon': ';', 'tab': '\t', 'pipe': '|'} -%}
+  {%- set delimiter = file.get('delimiter', ',') -%}
+  {%- if delimiter not in words and (delimiter is not string or delimiter | length != 1 or delimiter in '"\n\r' or delimiter > '~') -%}
+    {%- do problems.append(place ~ '.delimiter: ' ~ tojson(delimiter) ~ ' is not accepted. Accepted: comma, semicolon, tab, pipe, or one ASCII character') -%}
+  {%- endif -%}
+  {%- if file.get('encoding', 'utf-8') is not string -%}
+    {%- do problems.append(place ~ '.encoding: expected a name such as utf-8 or cp1252, found ' ~ tojson(file.encoding)) -%}
+  {%- endif -%}
+  {%- if file.get('columns', {}) is not mapping -%}
+    {%- do problems.append(place ~ '.columns: expected {HEADER: column}, such as {Mobile: phone}; found ' ~ tojson(file.columns)) -%}
+  {%- endif -%}
+  {%- if 'region' in file -%}{%- do region_problems(place ~ '.region', file.region, problems) -%}{%- endif -%}
+{% endmacro %}
+
+
+{% macro region_problems(place, region, problems) %}
+  {%- set regions = reference('phone_regions', 'region') -%}
+  {%- if region not in regions -%}
+    {%- do problems.append(place ~ ': ' ~ tojson(region) ~ ' is not a region. Accepted: two-letter codes such as US, GB, FR, DE'
+      ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '')) -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro key_problems(place, key, problems) %}
+  {%- set forms = 'email, phone, linkedin, {type: external_id, original: Id, enriched: crm_id}, {column: tax_no, compare: exact|normalized}' -%}
+  {%- if key is string -%}
+    {%- if key == 'domain' -%}
+      {%- do problems.append(place ~ ': domain is not supported yet') -%}
+    {%- elif key not in key_types() -%}
+      {%- do problems.append(place ~ ": unknown key '" ~ key ~ "'; accepted: " ~ forms) -%}
+    {%- endif -%}
+  {%- elif key is mapping and 'column' in key -%}
+    {%- do unknown_settings(place ~ '.', key, ['column', 'compare'], problems) -%}
+    {%- if key.get('compare', 'exact') not in ['exact', 'normalized'] -%}
+      {%- do problems.append(place ~ ".compare: '" ~ key.compare ~ "' is not accepted. Accepted: exact, normalized") -%}
+    {%- endif -%}
+  {%- elif key is mapping and key.get('type') == 'external_id' -%}
+    {%- do unknown_settings(place ~ '.', key, ['type', 'original', 'enriched'], problems) -%}
+    {%- for side in ['original', 'enriched'] if key.get(side) is not string -%}
+      {%- do problems.append(place ~ '.' ~ side ~ ': missing; an external id names both columns: {type: external_id, original: Id, enriched: crm_id}') -%}
+    {%- endfor -%}
+  {%- elif key is mapping and key.get('type') in key_types() -%}
+    {%- do unknown_settings(place ~ '.', key, ['type'], problems) -%}
+  {%- else -%}
+    {%- do problems.append(place ~ ': expected a key, found ' ~ tojson(key) ~ '; accepted: ' ~ forms) -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro strategy_problems(place, strategy, vendors, problems) %}
+  {%- set name = (strategy.keys() | list)[0] if strategy is mapping and strategy | length == 1 else strategy -%}
+  {%- if name is not string or name not in strategy_names() -%}
+    {%- do problems.append(place ~ ': unknown strategy ' ~ tojson(name) ~ did_you_mean(name | string, strategy_names())) -%}
+  {%- elif name == 'source_priority' -%}
+    {%- set listed = strategy[name] if strategy is mapping else none -%}
+    {%- if not listed or listed is string or listed is mapping -%}
+      {%- do problems.append(place ~ ': source_priority needs the files in order: {source_priority: [' ~ vendors | join(', ') ~ ']}') -%}
+    {%- else -%}
+      {%- for file in listed if file not in vendors -%}
+        {%- do problems.append(place ~ ".source_priority: there is no file named '" ~ file ~ "'" ~ did_you_mean(file | string, vendors)) -%}
+      {%- endfor -%}
+    {%- endif -%}
+  {%- elif name == 'most_recent' -%}
+    {%- if strategy is not mapping or strategy[name] is not string -%}
+      {%- do problems.append(place ~ ': most_recent needs the timestamp column: {most_recent: updated_at}') -%}
+    {%- endif -%}
+  {%- elif strategy is mapping -%}
+    {%- do problems.append(place ~ ': ' ~ name ~ ' takes no argument; write it as a plain word') -%}
+  {%- endif -%}
+{% endmacro %}

@@ -1,0 +1,68 @@
+{#- Survivorship. The candidates of (entity, column) are its non-blank cells; a strategy says which one wins.
+
+    prefer_<name>(column)  a ranking: the candidate with the largest value wins
+    fold_<name>(column)    a value made of all candidates: {value: an aggregate, ord: where it came from}
+
+    A new strategy is one macro here; the spec finds it by its name. What a macro may use of `column`:
+      column.value     the cell, null when blank
+      column.form      its comparison form                       (after `needs_forms`)
+      column.votes     how many files agree with it              (after `needs_forms`)
+      column.is_first  is it the first candidate of its form?    (after `needs_forms`)
+      column.least, column.greatest  of the candidates' values   (after `needs_extremes`)
+      column.argument  what the spec gives the strategy; column.file_ranks {k: rank} for source_priority
+    and of the row: _merge_ord (unique: file order, then row), _merge_filled (its non-blank cells).
+
+    A ranking is packed with ord into one BIGINT, so that ties end with the first row:
+    sign 1 bit | rank 20 bits | ord 43 bits = file 11 bits + row 32 bits. A rank above 1,048,575 counts as that.
+-#}
+
+{% macro prefer_first(column) -%} {{ packed('0') }} {%- endmacro %}
+{% macro prefer_last(column) -%} _merge_ord {%- endmacro %}
+{% macro prefer_longest(column) -%} {{ packed('length(' ~ trimmed(column.value) ~ ')') }} {%- endmacro %}
+{% macro prefer_most_complete(column) -%} {{ packed('_merge_filled') }} {%- endmacro %}
+{% macro prefer_source_priority(column) -%} {{ packed(by_file(column.file_ranks)) }} {%- endmacro %}
+{% macro prefer_most_recent(column) -%} {{ packed_wide(microseconds(column.argument)) }} {%- endmacro %}
+{% macro prefer_most_frequent(column) -%} {{ packed(column.votes) }} {%- endmacro %}
+{% macro prefer_min(column) -%} {{ packed('case when ' ~ column.value ~ ' = ' ~ column.least ~ ' then 1 else 0 end') }} {%- endmacro %}
+{% macro prefer_max(column) -%} {{ packed('case when ' ~ column.value ~ ' = ' ~ column.greatest ~ ' then 1 else 0 end') }} {%- endmacro %}
+
+{#- The cells agree in comparison form only: which one is written must not depend on the order of rows. -#}
+{% macro fold_unanimous(column) %}
+  {%- set agree = 'min(' ~ column.form ~ ') = max(' ~ column.form ~ ')' -%}
+  {%- do return({
+    'value': 'case when ' ~ agree ~ ' then min(' ~ column.value ~ ') end',
+    'ord': 'case when ' ~ agree ~ ' then min(_merge_ord) filter (where ' ~ column.value ~ ' = ' ~ column.least ~ ') end',
+  }) -%}
+{% endmacro %}
+
+{% macro fold_collect(column) %}
+  {%- do return({
+    'value': join_in_order(column.value, "'; '", '_merge_ord') ~ ' filter (where ' ~ column.is_first ~ ')',
+    'ord': 'min(_merge_ord) filter (where ' ~ column.value ~ ' is not null)',
+  }) -%}
+{% endmacro %}
+
+
+{#- What a strategy needs beside the row itself, and the strategies that choose a whole row (field groups). -#}
+{% macro needs_forms() %}{% do return(['most_frequent', 'unanimous', 'collect']) %}{% endmacro %}
+{% macro needs_extremes() %}{% do return(['min', 'max', 'unanimous']) %}{% endmacro %}
+{% macro group_strategies() %}{% do return(['first', 'last', 'longest', 'most_complete', 'source_priority', 'most_recent']) %}{% endmacro %}
+
+
+{#- The words that rankings are made of. -#}
+
+{% macro packed(rank) -%}
+  least(cast({{ rank }} as bigint), 1048575) * 8796093022208 - _merge_ord
+{%- endmacro %}
+
+{% macro packed_wide(rank) -%}
+  cast({{ rank }} as decimal(38, 0)) * 8796093022208 - _merge_ord
+{%- endmacro %}
+
+{% macro by_file(ranks) -%}
+  case _merge_file {% for k, rank in ranks.items() %}when {{ k }} then {{ rank }} {% endfor %}else 0 end
+{%- endmacro %}
+
+{% macro microseconds(timestamp) -%}
+  coalesce({{ epoch_microseconds('try_cast(' ~ timestamp ~ ' as timestamp)') }}, -1000000000000000000)
+{%- endmacro %}

@@ -1,0 +1,45 @@
+{#- What counts as blank, and when two texts are the same: one macro decides each. -#}
+
+{% macro white_space() %}
+  {#- Unicode white space and the zero-width characters, as the inside of a regular expression's [class]. -#}
+  {%- do return(' \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000' ~ zero_width()) -%}
+{% endmacro %}
+
+
+{% macro zero_width() %}{% do return('\u200b\u200c\u200d\u2060\ufeff') %}{% endmacro %}
+
+
+{% macro is_empty(text) -%}
+  {#- A blank cell of the original: null, empty or white space. A word such as n/a is the CRM's own, and stays. -#}
+  ({{ text }} is null or {{ matches(text, "'[" ~ white_space() ~ "]*'") }})
+{%- endmacro %}
+
+
+{% macro is_blank(text, is_name=false) -%}
+  {#- A blank key or candidate value: also the sentinels of seeds/reference/blank_sentinels.csv; in a name
+      column those that are names as well (Null, Na) are not blank. -#}
+  {%- set words = [] -%}
+  {%- for word in reference('blank_sentinels', 'sentinel', "kept_in_names <> 'true'" if is_name else 'true') -%}
+    {%- set escaped = [] -%}
+    {%- for character in word -%}{%- do escaped.append('[' ~ character ~ ']' if character in '.?*+()|[{$/#-' else character) -%}{%- endfor -%}
+    {%- do words.append(escaped | join) -%}
+  {%- endfor -%}
+  {%- set edge = '[' ~ white_space() ~ ']*' -%}
+  ({{ text }} is null or {{ matches(text, sql_text('(?i)' ~ edge ~ '(?:' ~ words | join('|') ~ ')?' ~ edge)) }})
+{%- endmacro %}
+
+
+{% macro trimmed(text) -%}
+  {#- Without white space at both ends. -#}
+  {{ replace_all(text, "'^[" ~ white_space() ~ "]+|[" ~ white_space() ~ "]+$'", "''") }}
+{%- endmacro %}
+
+
+{% macro comparison_form(column) -%}
+  {#- Two cells say the same when these are equal: keys by their normaliser (computed at landing), all
+      else trimmed, white space collapsed, lower-case. Vendor cells are NFC since landing. -#}
+  {%- set text -%}
+    lower({{ replace_all(trimmed(column.value), "'[" ~ white_space() ~ "]+'", "' '") }})
+  {%- endset -%}
+  {%- if column.key_type -%}coalesce({{ column.form }}, {{ text }}){%- else -%}{{ text }}{%- endif -%}
+{%- endmacro %}

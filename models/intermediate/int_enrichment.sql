@@ -1,0 +1,36 @@
+{{ config(materialized='view') }}
+{%- set plan = merge_plan() %}
+with firsts as (
+  select * from {{ ref('int_matches') }} where entity_rank = 1
+),
+
+-- an original of several entities: what its first entity lacks comes from the next that has it
+several as (
+  select
+    m.original_row,
+    sum(m.n_records) as n_enriched_rows
+    {%- for v in plan.vendor %},
+    nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), m.entity_rank) filter (where {{ has_value(v, 'c', plan) }}), '') as {{ sql_name(v.column) }},
+    min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, m.entity_rank) filter (where {{ has_value(v, 'c', plan) }}) as {{ sql_name('_merge_ord_' ~ v.column) }}
+    {%- endfor %}
+  from {{ ref('int_matches') }} as m
+  inner join {{ ref('int_enriched_consolidated') }} as c on m.entity = c.entity
+  where m.n_entities > 1
+  group by m.original_row
+)
+
+select
+  f.original_row,
+  f.entity,
+  f.match_tier,
+  f.matched_on,
+  f.n_entities,
+  f.is_direct,
+  coalesce(s.n_enriched_rows, f.n_records) as n_enriched_rows
+  {%- for v in plan.vendor %},
+  case when f.n_entities > 1 then s.{{ sql_name(v.column) }} else c.{{ sql_name(v.column) }} end as {{ sql_name(v.column) }},
+  case when f.n_entities > 1 then s.{{ sql_name('_merge_ord_' ~ v.column) }} else c.{{ sql_name('_merge_ord_' ~ v.column) }} end as {{ sql_name('_merge_ord_' ~ v.column) }}
+  {%- endfor %}
+from firsts as f
+inner join {{ ref('int_enriched_consolidated') }} as c on f.entity = c.entity
+left join several as s on f.original_row = s.original_row

@@ -1,0 +1,46 @@
+{%- set plan = merge_plan() %}
+{%- set by_header = {} %}
+{%- for v in plan.vendor if v.header %}{% do by_header.update({v.header: v}) %}{% endfor %}
+with entity_ids as (
+  select distinct
+    entity,
+    entity_id
+  from {{ ref('int_entities') }}
+),
+
+has_key as (
+  select distinct record
+  from {{ ref('int_match_keys') }}
+  where side = 'original'
+)
+
+select
+  {%- for h in plan.crm %}
+  {%- set v = by_header.get(h.header) %}
+  {%- set original = 'o.' ~ sql_name(h.header) %}
+  {% if v -%}
+  {{ context['policy_' ~ v.policy](original, 'e.' ~ sql_name(v.column), may_fill(v, plan)) }} as {{ sql_name(h.header) }},
+  {%- else -%}
+  {{ original }},
+  {%- endif %}
+  {%- endfor %}
+  {%- for v in plan.vendor if v.output %}
+  case when {{ takes_enriched(v, plan) }} then e.{{ sql_name(v.column) }} end as {{ sql_name(v.output) }},
+  {%- endfor %}
+  case when e.original_row is not null then 'matched' else 'unmatched' end as match_quality,
+  case
+    when e.n_entities > 1 then 'ambiguous'
+    when e.is_direct then 'matched_direct'
+    when e.original_row is not null then 'matched_transitive'
+    when k.record is null then 'no_valid_key'
+    else 'unmatched'
+  end as match_status,
+  e.match_tier,
+  e.matched_on,
+  i.entity_id,
+  cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows
+from {{ ref('stg_original') }} as o
+left join {{ ref('int_enrichment') }} as e on o._merge_row = e.original_row
+left join entity_ids as i on e.entity = i.entity
+left join has_key as k on o._merge_row = k.record
+order by o._merge_row

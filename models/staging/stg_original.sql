@@ -1,0 +1,11 @@
+-- depends_on: {{ ref('stg_files') }}
+{%- set plan = merge_plan() %}
+select
+  coalesce(_merge_row, file_row_number + 1) as _merge_row
+  {%- for h in plan.crm %},
+  {{ sql_name(h.header) }}
+  {%- endfor %}
+  {%- for tier in plan.tiers if 0 in tier.columns %},
+  _merge_keys_{{ tier.tier }}
+  {%- endfor %}
+from {% if plan.files %}read_parquet({{ sql_text(landed_path(plan, plan.files[0])) }}, file_row_number = true){% else %}{{ ref('stg_files') }}{% endif %}

@@ -1,0 +1,15 @@
+-- depends_on: {{ ref('stg_files') }}
+{%- set plan = merge_plan() %}
+{%- for file in plan.files %}
+select
+  {{ file.k }} as file_order,
+  {{ sql_text(file.name) }} as source,
+  source_row,
+  byte_position,
+  reason,
+  raw_text
+from read_parquet({{ sql_text(landed_path(plan, file, 'rejects')) }})
+{{ 'union all' if not loop.last }}
+{%- else %}
+select 0 as file_order from {{ ref('stg_files') }}
+{%- endfor %}

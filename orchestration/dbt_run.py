@@ -1,0 +1,138 @@
+"""Runs dbt on one merge directory as a process of its own, and reads its events.
+
+A process of its own: its memory and its lock on the DuckDB file end with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Node:
+    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model."""
+
+    kind: str
+    name: str
+    status: str
+    seconds: float
+    done: int
+    total: int
+    rows: int | None = None
+
+
+@dataclass
+class Outcome:
+    """How a dbt run ended: ok, the problems as sentences, the nodes that ended, peak memory in bytes."""
+
+    ok: bool
+    problems: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    peak_memory: int = 0
+
+
+def run(
+    command: list[str],
+    directory: Path,
+    spec: dict[str, Any],
+    on_node: Callable[[Node], None] = lambda node: None,
+) -> Outcome:
+    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends.
+
+    A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
+    """
+    environment = os.environ | {
+        "CRM_MERGE_DIR": str(directory),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    arguments = [
+        *(sys.executable, "-m", "dbt.cli.main", "--log-format", "json", "--log-level", "info"),
+        *("--log-path", str(directory / "logs"), *command),
+        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
+        *("--target-path", str(directory / "target"), "--vars", json.dumps({"merge": spec})),
+    ]
+    process = subprocess.Popen(
+        arguments, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+    )
+    outcome = Outcome(ok=False)
+    rows: dict[str, int] = {}
+    unread: list[str] = []
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                unread.append(line.rstrip())
+                continue
+            read_event(event, outcome, rows, on_node)
+    except BaseException:
+        process.terminate()  # interrupted: dbt's own handler closes the database
+        raise
+    finally:
+        process.wait()
+    outcome.ok = process.returncode == 0
+    outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    if not outcome.ok and not outcome.problems:
+        outcome.problems = [line for line in unread[-5:] if line] or [f"dbt ended with exit code {process.returncode}"]
+    return outcome
+
+
+def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int], on_node: Callable[[Node], None]) -> None:
+    """Takes from one dbt event what the command line shows."""
+    info, data = event.get("info", {}), event.get("data", {})
+    name, message = info.get("name"), info.get("msg") or ""
+    if found := re.match(r"rows of (\S+): (\d+)$", message):
+        rows[found[1]] = int(found[2])
+    elif message.startswith("crm-merge result: "):
+        outcome.results.append(message.removeprefix("crm-merge result: "))
+    elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
+        node = data.get("node_info", {})
+        node_name = data.get("name") or node.get("node_name", "")
+        done = Node(
+            kind=node.get("resource_type", ""),
+            name=node.get("node_name", node_name),
+            status=data.get("status", ""),
+            seconds=data.get("execution_time", 0.0),
+            done=data.get("index", 0),
+            total=data.get("total", 0),
+        )
+        done.rows = rows.get(done.name)
+        outcome.nodes.append(done)
+        on_node(done)
+    elif info.get("level") == "error":
+        outcome.problems += [problem for problem in sentences(message) if problem not in outcome.problems]
+
+
+def sentences(message: str) -> list[str]:
+    """Returns what a dbt error says to the user: the merge's own problems one by one, else its first lines."""
+    if "crm-merge: " in message:
+        body = message.split("crm-merge: ", 1)[1].split("(end of crm-merge message)")[0]
+        lines = [line.strip() for line in body.splitlines() if line.strip()]
+        return [line.removeprefix("- ") for line in lines[1:]] or lines
+    if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
+        limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
+        return [f"the merge ran out of its memory limit of {limit}; raise DUCKDB_MEMORY_LIMIT. The engine said: {first_line(message)}"]
+    if "Could not set lock" in message:
+        return ["another process has this merge directory's merge.duckdb open; close it, or use another --dir"]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", message).strip()
+    return [text] if text else []
+
+
+def first_line(message: str) -> str:
+    """Returns the line of a DuckDB error that says what happened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return next((line for line in lines if "Error" in line and ":" in line), lines[0] if lines else "")

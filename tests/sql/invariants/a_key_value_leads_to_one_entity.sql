@@ -1,0 +1,11 @@
+{#- I5. Two vendor rows that share a valid key are one entity. -#}
+select
+  k.key_type,
+  k.key_value,
+  min(e.entity) as one_entity,
+  max(e.entity) as another_entity
+from {{ ref('int_match_keys') }} as k
+left join {{ ref('int_entities') }} as e on k.record = e.record
+where k.side = 'enriched'
+group by k.key_type, k.key_value
+having min(e.entity) <> max(e.entity) or count(e.entity) < count(*)

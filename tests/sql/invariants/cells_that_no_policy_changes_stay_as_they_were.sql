@@ -1,0 +1,34 @@
+{#- I1 (order), I2 and I11: row n of the result is row n of the original, and each of its cells is the CRM's
+    own, unless it was blank under `fill`, or the row matched under `update` or `replace`. -#}
+{%- set plan = merge_plan() %}
+{%- set policy_of = {} %}
+{%- for v in plan.vendor if v.header %}{% do policy_of.update({v.header: v.policy}) %}{% endfor %}
+with results as (
+  select
+    {{ stored_position() }} as position,
+    *
+  from {{ ref('merged_result') }}
+),
+
+originals as (
+  select
+    row_number() over (order by _merge_row) as position,
+    *
+  from {{ ref('stg_original') }}
+)
+
+select
+  coalesce(o.position, r.position) as result_row,
+  concat_ws(', '
+    {%- for h in plan.crm %},
+    case when {{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }} then {{ sql_text(h.header) }} end
+    {%- endfor %}
+  ) as changed_columns
+from originals as o
+full outer join results as r on o.position = r.position
+where
+  o.position is null
+  or r.position is null
+  {%- for h in plan.crm %}
+  or ({{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }})
+  {%- endfor %}

@@ -1,0 +1,34 @@
+{#- The result's count of enriched rows is the number of the crosswalk's rows, for every original row. -#}
+with results as (
+  select
+    {{ stored_position() }} as position,
+    match_quality,
+    n_enriched_rows
+  from {{ ref('merged_result') }}
+),
+
+originals as (
+  select
+    row_number() over (order by _merge_row) as position,
+    _merge_row
+  from {{ ref('stg_original') }}
+),
+
+links as (
+  select
+    original_row,
+    count(*) as n_links
+  from {{ ref('crosswalk') }}
+  group by original_row
+)
+
+select
+  o._merge_row as original_row,
+  r.n_enriched_rows,
+  coalesce(l.n_links, 0) as n_links
+from originals as o
+inner join results as r on o.position = r.position
+left join links as l on o._merge_row = l.original_row
+where
+  r.n_enriched_rows <> coalesce(l.n_links, 0)
+  or (r.match_quality = 'matched') <> (l.n_links is not null)
