@@ -1,8 +1,13 @@
-{#- Match keys: keys_<type>(text, region) gives the list of normalised keys in one cell, empty when none is
-    valid. They run in DuckDB, once, while a file is landed. A new key type is one macro here, its name in
-    key_types() and its columns in seeds/reference/key_columns.csv. -#}
+{#- Match keys: key_stages(type, cell, region) gives the list of normalised keys in one cell, empty when none
+    is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed. A new key type is
+    one macro keys_<type>(text) here, its name in key_types() and its columns in
+    seeds/reference/key_columns.csv. -#}
 
-{% macro cell_keys(type, text, region) -%}{{ context['keys_' ~ type](text, region) }}{%- endmacro %}
+{% macro key_stages(type, cell, region) %}
+  {#- The queries over queries that compute a cell's keys, each {column: expression}: most types need one. -#}
+  {%- if type == 'phone' -%}{%- do return(phone_stages(cell, region)) -%}{%- endif -%}
+  {%- do return([{(cell ~ '_' ~ type): context['keys_' ~ type](cell)}]) -%}
+{% endmacro %}
 
 
 {% macro keys_form(keys) -%}
@@ -11,7 +16,7 @@
 {%- endmacro %}
 
 
-{% macro keys_email(text, region) -%}
+{% macro keys_email(text) -%}
   {#- <a@b> parts if there are any, else the cell split at ; , | and newlines; then no white space, mailto:,
       quotes; lower-case; Gmail's dots and known providers' +tags dropped; role mailboxes are no keys.
       The one pattern stands outside the lambdas: inside one it would be compiled again for every row. -#}
@@ -23,7 +28,7 @@
   {%- set prepared -%}
     lower(nfc_normalize(regexp_replace(
       regexp_replace(case when {{ parts }} = '' then {{ text }} else {{ parts }} end, '[;,|\r\n]+', ';;', 'g'),
-      '[{{ white_space() }}]', '', 'g'
+      '[{{ invisible() }}]', '', 'g'
     )))
   {%- endset -%}
   {#- Small character ranges: \\p{L} and counted repeats make the automaton so large that it is 50 times slower. -#}
@@ -61,10 +66,10 @@
 {%- endmacro %}
 
 
-{% macro keys_linkedin(text, region) -%}
+{% macro keys_linkedin(text) -%}
   {#- in/<slug> or company/<slug>, without scheme, host, query, locale; member ids keep their case. The
       first branch is the usual spelling, answered without the costly capture of the last. -#}
-  {%- set path = "regexp_extract(regexp_replace(" ~ text ~ ", '[" ~ white_space() ~ "]', '', 'g'), '(?i)^(?:https?://)?(?:[a-z0-9-]+[.])*linkedin[.]com/(?:mwlite/)?((?:in|company)/[^/?#]+)', 1)" -%}
+  {%- set path = "regexp_extract(regexp_replace(" ~ text ~ ", '[" ~ invisible() ~ "]', '', 'g'), '(?i)^(?:https?://)?(?:[a-z0-9-]+[.])*linkedin[.]com/(?:mwlite/)?((?:in|company)/[^/?#]+)', 1)" -%}
   {%- set slug = "split_part(split_part(split_part(" ~ text ~ ", '/in/', 2), '/', 1), '?', 1)" -%}
   case
     when {{ text }} is null then []
@@ -78,20 +83,15 @@
 {%- endmacro %}
 
 
-{% macro keys_exact(text, region) -%}
+{% macro keys_exact(text) -%}
   {#- The cell, NFC, without zero-width characters and outer white space; case and zeros are kept. -#}
-  {%- set value = "regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ white_space() ~ "]+|[" ~ white_space() ~ "]+$', '', 'g')" -%}
+  {%- set value = "regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ invisible() ~ "]+|[" ~ invisible() ~ "]+$', '', 'g')" -%}
   case when {{ is_blank(text) }} then [] else [{{ value }}] end
 {%- endmacro %}
 
 
-{% macro keys_normalized(text, region) -%}
+{% macro keys_normalized(text) -%}
   {#- Like exact, but white space collapsed and case ignored. -#}
-  {%- set value = "lower(regexp_replace(regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ white_space() ~ "]+|[" ~ white_space() ~ "]+$', '', 'g'), '[" ~ white_space() ~ "]+', ' ', 'g'))" -%}
+  {%- set value = "lower(regexp_replace(regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ invisible() ~ "]+|[" ~ invisible() ~ "]+$', '', 'g'), '[" ~ white_space() ~ "]+', ' ', 'g'))" -%}
   case when {{ is_blank(text) }} then [] else [{{ value }}] end
-{%- endmacro %}
-
-
-{% macro keys_phone(text, region) -%}
-  case when {{ text }} is null then [] else list_filter([ '+1' || right(regexp_replace({{ text }}, '[^0-9]', '', 'g'), 10)], lambda x: length(x) = 12) end
 {%- endmacro %}

@@ -36,7 +36,7 @@
   {#- The SELECT that lands a file: its cells (the CRM's raw under their headers; a vendor's NFC under their
       columns), the comparison form of key columns, and the key lists, one per tier. The keys are computed
       in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
-  {%- set keys = {} -%}
+  {%- set stages = [{}, {}, {}, {}] -%}
   {%- set columns = ['cast(null as bigint) as _merge_row'] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
@@ -45,26 +45,33 @@
     {%- else -%}
       {%- do columns.append('nfc_normalize(' ~ cell ~ ') as ' ~ sql_name(h.column)) -%}
       {%- if h.key_type -%}
-        {%- do keys.update({(cell ~ '_' ~ h.key_type): cell_keys(h.key_type, cell, file.region)}) -%}
+        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region)) -%}
         {%- do columns.append(keys_form(cell ~ '_' ~ h.key_type) ~ ' as ' ~ sql_name('_merge_form_' ~ h.column)) -%}
       {%- endif -%}
     {%- endif -%}
   {%- endfor -%}
   {%- for tier in plan.tiers if file.k in tier.columns -%}
     {%- set lists = [] -%}
+    {%- set kind = tier.kind if tier.kind != 'column' else tier.compare -%}
     {%- for h in tier.columns[file.k] -%}
       {%- set cell = 'c' ~ h.position -%}
-      {%- set kind = tier.kind if tier.kind != 'column' else tier.compare -%}
-      {%- do keys.update({(cell ~ '_' ~ kind): cell_keys(kind, cell, file.region)}) -%}
+      {%- if (cell ~ '_' ~ kind) not in stages[3] and (cell ~ '_' ~ kind) not in stages[0] -%}
+        {%- do add_stages(stages, key_stages(kind, cell, file.region)) -%}
+      {%- endif -%}
       {%- do lists.append(cell ~ '_' ~ kind) -%}
     {%- endfor -%}
     {%- do columns.append((lists[0] if lists | length == 1 else 'list_distinct(list_concat(' ~ lists | join(', ') ~ '))') ~ ' as _merge_keys_' ~ tier.tier) -%}
   {%- endfor -%}
   select {{ columns | join(', ') }}
-  from (
-    select *{% for name, list in keys.items() %}, {{ list }} as {{ name }}{% endfor %}
-    from {{ read_file(file, file.header | length, path) }}
-  ) as cells
+  from {% for stage in stages | reverse if stage %}(
+    select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %}
+    from {% endfor %}{{ read_file(file, file.header | length, path) }}
+  {%- for stage in stages if stage %}) as stage_{{ loop.index }}{% endfor %}
+{% endmacro %}
+
+
+{% macro add_stages(stages, more) %}
+  {%- for stage in more -%}{%- do stages[loop.index0].update(stage) -%}{%- endfor -%}
 {% endmacro %}
 
 

@@ -227,7 +227,7 @@
 
 
 {% macro region_problems(place, region, problems) %}
-  {%- set regions = reference('phone_regions', 'region') -%}
+  {%- set regions = reference('phone_regions', 'region', "region <> '001'") -%}
   {%- if region not in regions -%}
     {%- do problems.append(place ~ ': ' ~ tojson(region) ~ ' is not a region. Accepted: two-letter codes such as US, GB, FR, DE'
       ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '')) -%}

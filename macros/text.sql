@@ -1,8 +1,14 @@
 {#- What counts as blank, and when two texts are the same: one macro decides each. -#}
 
 {% macro white_space() %}
-  {#- Unicode white space and the zero-width characters, as the inside of a regular expression's [class]. -#}
-  {%- do return(' \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000' ~ zero_width()) -%}
+  {#- Unicode's white space, as the inside of a regular expression's [class]. -#}
+  {%- do return(' \t\n\x0b\x0c\r\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000') -%}
+{% endmacro %}
+
+
+{% macro invisible() %}
+  {#- White space and the zero-width characters: what a blank cell may hold, and a key never does. -#}
+  {%- do return(white_space() ~ zero_width()) -%}
 {% endmacro %}
 
 
@@ -11,7 +17,7 @@
 
 {% macro is_empty(text) -%}
   {#- A blank cell of the original: null, empty or white space. A word such as n/a is the CRM's own, and stays. -#}
-  ({{ text }} is null or {{ matches(text, "'[" ~ white_space() ~ "]*'") }})
+  ({{ text }} is null or {{ matches(text, "'[" ~ invisible() ~ "]*'") }})
 {%- endmacro %}
 
 
@@ -24,7 +30,7 @@
     {%- for character in word -%}{%- do escaped.append('[' ~ character ~ ']' if character in '.?*+()|[{$/#-' else character) -%}{%- endfor -%}
     {%- do words.append(escaped | join) -%}
   {%- endfor -%}
-  {%- set edge = '[' ~ white_space() ~ ']*' -%}
+  {%- set edge = '[' ~ invisible() ~ ']*' -%}
   ({{ text }} is null or {{ matches(text, sql_text('(?i)' ~ edge ~ '(?:' ~ words | join('|') ~ ')?' ~ edge)) }})
 {%- endmacro %}
 

@@ -425,7 +425,8 @@ def winner(records: list[Record], column: str, strategy: str | dict, seeds: Seed
     values = [r.values[column] for r in candidates]
     forms = [comparison_form(r, column, seeds) for r in candidates]
     if name == "unanimous":
-        return values[0] if len(set(forms)) == 1 else ""
+        # which of the equal ones is written must not depend on the order of rows (I3)
+        return min(values) if len(set(forms)) == 1 else ""
     if name == "collect":
         return "; ".join(value for i, value in enumerate(values) if forms[i] not in forms[:i])
     if name == "min":

@@ -58,6 +58,8 @@ NOT_RE2 = re.compile(r"\(\?[=!<]|\\[1-9]")
 
 
 class Region(NamedTuple):
+    """One row of the file, all text; the module's docstring says what each field holds."""
+
     region: str
     country_code: str
     is_main: str
@@ -75,6 +77,7 @@ def rows() -> list[Region]:
 
 
 def write(path: Path = FILE) -> None:
+    """Writes rows() as CSV: UTF-8, a header line, LF at line ends."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Region._fields)

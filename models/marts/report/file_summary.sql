@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('stg_enriched') }}
 {%- set plan = merge_plan() %}
 {%- set timestamps = [] %}
 {%- for v in plan.vendor if not v.group and v.strategy.argument %}{% do timestamps.append(v.strategy.argument) %}{% endfor %}
