@@ -25,7 +25,7 @@
     {{ sql_text(path or file.path) }},
     auto_detect = false, header = true, all_varchar = true,
     delim = {{ sql_text(file.delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
-    strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 16777216,
+    strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
     store_rejects = true, rejects_table = 'file_rejects', rejects_scan = 'file_scans', rejects_limit = 0,
     columns = { {%- for n in range(1, columns + 1) -%} 'c{{ n }}': 'VARCHAR'{{ ', ' if not loop.last }} {%- endfor -%} }
   )
@@ -114,7 +114,7 @@
   {#- The file itself, or a clean copy of it where its bytes are not what DuckDB reads. -#}
   {%- if file.clean -%}{%- do return(file.path) -%}{%- endif -%}
   {%- do return(query_value('select crm_files_copy(' ~ sql_text(tojson({
-    'path': file.path, 'encoding': file.encoding, 'to': plan.directory ~ '/landing/copy_' ~ file.k ~ '.csv'})) ~ ')')) -%}
+    'path': file.path, 'encoding': file.encoding, 'columns': file.header | length, 'to': plan.directory ~ '/landing/copy_' ~ file.k ~ '.csv'})) ~ ')')) -%}
 {% endmacro %}
 
 
@@ -126,7 +126,7 @@
     when 'MISSING COLUMNS' then 'too few cells: ' || column_idx || ' of {{ width }}'
     when 'TOO MANY COLUMNS' then 'too many cells: more than {{ width }}'
     when 'UNQUOTED VALUE' then 'a quote inside a quoted cell, or one that is never closed'
-    when 'LINE SIZE OVER MAXIMUM' then 'a line of more than 16 MiB'
+    when 'LINE SIZE OVER MAXIMUM' then 'a line of more than 4 MiB'
     when 'INVALID ENCODING' then 'bytes that are not UTF-8'
     else lower(cast(error_type as varchar)) end
 {%- endmacro %}

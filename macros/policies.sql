@@ -14,7 +14,7 @@
 {%- endmacro %}
 
 {% macro policy_replace(original, enriched, may_fill) -%}
-  case when e.original_row is not null then {{ enriched }} else {{ original }} end
+  case when e._merge_row is not null then {{ enriched }} else {{ original }} end
 {%- endmacro %}
 
 

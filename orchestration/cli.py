@@ -68,6 +68,8 @@ def run(
             outcome = dbt_run.run(["build"], place, wanted, show)
         if not outcome.ok:
             fail(spec, outcome, place)
+        checks = sum(node.kind == "test" for node in outcome.nodes)
+        screen.print(f"100 %  {checks:>13,} checks passed")
         try:
             manifest = publish.publish(place, wanted, time.monotonic() - started)
         except OSError as error:

@@ -256,11 +256,14 @@ class RowCounter:
         self.before_previous = LF
         self.lines = {"lf": 0, "crlf": 0, "cr": 0}  # line ends outside quotes
         self.blank = 0  # lines with nothing in them
+        self.starts_blank: bool | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Counts one chunk."""
         if not self.regular or not chunk:
             return
+        if self.starts_blank is None:
+            self.starts_blank = chunk[0] in (LF, CR)
         data = np.frombuffer(chunk, dtype=np.uint8)
         padded = np.empty(len(data) + 2, dtype=np.uint8)
         padded[0], padded[1], padded[2:] = self.before_previous, self.previous, data
@@ -302,6 +305,12 @@ class RowCounter:
                 del earlier
         self.quoted = bool((len(quotes) + self.quoted) % 2)
         self.before_previous, self.previous = int(padded[-2]), int(padded[-1])
+
+    def even(self, columns: int) -> bool:
+        """Says whether DuckDB numbers the rows as we do: one kind of line end, no blank line but the last."""
+        kinds = sum(count > 0 for count in self.lines.values())
+        last = self.previous in (LF, CR) and self.before_previous in (LF, CR) and self.lines["crlf"] == 0
+        return kinds <= 1 and not self.starts_blank and (columns == 1 or self.blank <= last)
 
     def finish(self, columns: int) -> int:
         """Returns the number of records, header included; lines with nothing in them count when the file
@@ -377,10 +386,8 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
     else:
         with open_text(path, encoding) as lines:
             physical = count_records(name, iter(lines), delimiter, len(header))
-    kinds = [kind for kind, count in counter.lines.items() if count]
-    clean = encoding in ("utf-8", "utf-8-sig", "ascii") and len(kinds) <= 1
-    if not counter.regular:
-        clean = clean and not has_mixed_line_ends(path, encoding)
+    even = counter.even(len(header)) if counter.regular else has_even_lines(path, encoding)
+    clean = encoding in ("utf-8", "utf-8-sig", "ascii") and even
     return {
         "path": str(path),
         "encoding": encoding,
@@ -408,21 +415,27 @@ def read_sample(path: Path, encoding: str) -> tuple[str, bool]:
             raise FileProblem(f"{path.name} can't be read: {error}") from None
 
 
-def has_mixed_line_ends(path: Path, encoding: str) -> bool:
-    """Says whether more than one kind of line end occurs, by the kinds that Python's reader met."""
+def has_even_lines(path: Path, encoding: str) -> bool:
+    """Says whether all lines end alike and none is blank, by the lines that Python's reader met."""
     with open_text(path, encoding) as file:
-        kinds = {line[len(line.rstrip("\r\n")):] for line in file}  # fmt: skip
-    return len(kinds - {""}) > 1
+        ends = {(line[len(line.rstrip("\r\n")):], not line.strip("\r\n")) for line in file}  # fmt: skip
+    return len({end for end, _ in ends} - {""}) <= 1 and not any(blank for _, blank in ends)
 
 
-def write_clean_copy(source: Path, encoding: str, target: Path) -> None:
-    """Writes a UTF-8 copy whose line ends outside quotes are all LF; cells keep theirs."""
+def write_clean_copy(source: Path, encoding: str, columns: int, target: Path) -> None:
+    """Writes a UTF-8 copy whose line ends outside quotes are all LF; cells keep theirs. Blank lines are left
+    out where they are no rows: before the header, and anywhere in a file of several columns.
+    """  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
-    quoted = False
+    quoted, started = False, False
     with open_text(source, encoding) as lines, target.open("w", encoding="utf-8", newline="") as copy:
         for line in lines:
+            text = line.rstrip("\r\n")
+            if not quoted and not text and (columns > 1 or not started):
+                continue
+            started = True
             quoted ^= line.count('"') % 2 == 1
-            copy.write(line if quoted else line.rstrip("\r\n") + "\n" if line.endswith(("\r", "\n")) else line)
+            copy.write(line if quoted else text + ("\n" if text != line else ""))
 
 
 # -- What SQL calls --
@@ -452,7 +465,7 @@ class Plugin(BasePlugin):
         """Profiles ``{"files": [{setting, role, name, path, delimiter, encoding, …}]}``.
 
         Returns ``{"files": […], "problems": […]}``; a glob becomes one file per match, named
-        ``<name>/<file name>`` when there are several; ``k`` is a file's position, the original's is 0.
+        ``<name>/<path below what the matches share>`` when there are several; ``k`` is a file's position, the original's is 0.
         """
         files: list[dict[str, Any]] = []
         problems: list[str] = []
@@ -462,7 +475,7 @@ class Plugin(BasePlugin):
                 for path in paths:
                     found = dict(wanted, vendor=wanted["name"])
                     if len(paths) > 1:
-                        found["name"] = f"{wanted['name']}/{path.name}"
+                        found["name"] = f"{wanted['name']}/{path.relative_to(os.path.commonpath([p.parent for p in paths]))}"
                     found.update(self.profile_once(dict(wanted, path=path)))
                     files.append(dict(found, k=len(files)))
                 if wanted["role"] == "original" and len(paths) > 1:
@@ -484,7 +497,7 @@ class Plugin(BasePlugin):
         return self.profiles[key]
 
     def crm_files_copy(self, request: str) -> str:
-        """Writes the clean copy that ``{"path", "encoding", "to"}`` asks for; returns its path."""
+        """Writes the clean copy that ``{"path", "encoding", "columns", "to"}`` asks for; returns its path."""
         wanted = json.loads(request)
-        write_clean_copy(Path(wanted["path"]), wanted["encoding"], Path(wanted["to"]))
+        write_clean_copy(Path(wanted["path"]), wanted["encoding"], wanted["columns"], Path(wanted["to"]))
         return str(wanted["to"])

@@ -52,7 +52,7 @@ def test_the_merge_equals_the_oracle(runner, folder, seeds, case):
 
 
 @rules(5)
-@given(case=merges(), threads=st.sampled_from(["1", "8"]), limit=st.sampled_from(["100MB", "4GB"]))
+@given(case=merges(), threads=st.sampled_from(["1", "8"]), limit=st.sampled_from(["200MB", "4GB"]))
 def test_threads_and_memory_change_no_byte(runner, folder, monkeypatch, case, threads, limit):
     """I3, first half."""
     usual = run(runner, folder, case).table("merged_result")

@@ -3,7 +3,7 @@
 -- records: the rows of entities, blank cells null
 with records as (
   select
-    e.entity,
+    e.entity as _merge_entity,
     s._merge_file,
     s._merge_ord
     {%- for v in columns %},
@@ -32,30 +32,28 @@ measured as (
 {% for v in columns if not v.group and v.strategy.name in needs_forms() %}
 forms_{{ v.index }} as (
   select
-    entity,
+    _merge_entity,
     _merge_text_{{ v.index }} as form,
     count(distinct _merge_vendor) as votes,
     min(_merge_ord) as first_ord
   from measured
   where _merge_text_{{ v.index }} is not null
-  group by entity, _merge_text_{{ v.index }}
+  group by _merge_entity, _merge_text_{{ v.index }}
 ),
 {% endfor %}
 {%- for v in columns if not v.group and v.strategy.name in needs_extremes() %}
 extremes_{{ v.index }} as (
   select
-    entity,
+    _merge_entity,
     min({{ sql_name(v.column) }}) as least,
     max({{ sql_name(v.column) }}) as greatest
   from measured
-  group by entity
+  group by _merge_entity
 ),
 {% endfor %}
 survivors as (
   select
-    r.entity,
-    min(r._merge_ord) as first_ord,
-    count(*) as n_records
+    r._merge_entity
     {%- for v in columns %}
     {%- set winner = group_survivor(v, columns) if v.group else survivor(v) %},
     {{ winner.value }} as {{ sql_name(v.column) }},
@@ -63,12 +61,12 @@ survivors as (
     {%- endfor %}
   from measured as r
   {%- for v in columns if not v.group and v.strategy.name in needs_forms() %}
-  left join forms_{{ v.index }} as f_{{ v.index }} on r.entity = f_{{ v.index }}.entity and r._merge_text_{{ v.index }} = f_{{ v.index }}.form
+  left join forms_{{ v.index }} as f_{{ v.index }} on r._merge_entity = f_{{ v.index }}._merge_entity and r._merge_text_{{ v.index }} = f_{{ v.index }}.form
   {%- endfor %}
   {%- for v in columns if not v.group and v.strategy.name in needs_extremes() %}
-  left join extremes_{{ v.index }} as x_{{ v.index }} on r.entity = x_{{ v.index }}.entity
+  left join extremes_{{ v.index }} as x_{{ v.index }} on r._merge_entity = x_{{ v.index }}._merge_entity
   {%- endfor %}
-  group by r.entity
+  group by r._merge_entity
 )
 
 select * from survivors

@@ -7,30 +7,30 @@ with firsts as (
 -- an original of several entities: what its first entity lacks comes from the next that has it
 several as (
   select
-    m.original_row,
+    m.original_row as _merge_row,
     sum(m.n_records) as n_enriched_rows
     {%- for v in plan.vendor %},
     nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), m.entity_rank) filter (where {{ has_value(v, 'c', plan) }}), '') as {{ sql_name(v.column) }},
     min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, m.entity_rank) filter (where {{ has_value(v, 'c', plan) }}) as {{ sql_name('_merge_ord_' ~ v.column) }}
     {%- endfor %}
   from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_enriched_consolidated') }} as c on m.entity = c.entity
+  inner join {{ ref('int_enriched_consolidated') }} as c on m.entity = c._merge_entity
   where m.n_entities > 1
   group by m.original_row
 )
 
 select
-  f.original_row,
-  f.entity,
+  f.original_row as _merge_row,
+  f.entity as _merge_entity,
   f.match_tier,
   f.matched_on,
-  f.n_entities,
-  f.is_direct,
+  f.n_entities as _merge_n_entities,
+  f.is_direct as _merge_is_direct,
   coalesce(s.n_enriched_rows, f.n_records) as n_enriched_rows
   {%- for v in plan.vendor %},
   case when f.n_entities > 1 then s.{{ sql_name(v.column) }} else c.{{ sql_name(v.column) }} end as {{ sql_name(v.column) }},
   case when f.n_entities > 1 then s.{{ sql_name('_merge_ord_' ~ v.column) }} else c.{{ sql_name('_merge_ord_' ~ v.column) }} end as {{ sql_name('_merge_ord_' ~ v.column) }}
   {%- endfor %}
 from firsts as f
-inner join {{ ref('int_enriched_consolidated') }} as c on f.entity = c.entity
-left join several as s on f.original_row = s.original_row
+inner join {{ ref('int_enriched_consolidated') }} as c on f.entity = c._merge_entity
+left join several as s on f.original_row = s._merge_row

@@ -27,11 +27,11 @@ select
   {%- for v in plan.vendor if v.output %}
   case when {{ takes_enriched(v, plan) }} then e.{{ sql_name(v.column) }} end as {{ sql_name(v.output) }},
   {%- endfor %}
-  case when e.original_row is not null then 'matched' else 'unmatched' end as match_quality,
+  case when e._merge_row is not null then 'matched' else 'unmatched' end as match_quality,
   case
-    when e.n_entities > 1 then 'ambiguous'
-    when e.is_direct then 'matched_direct'
-    when e.original_row is not null then 'matched_transitive'
+    when e._merge_n_entities > 1 then 'ambiguous'
+    when e._merge_is_direct then 'matched_direct'
+    when e._merge_row is not null then 'matched_transitive'
     when k.record is null then 'no_valid_key'
     else 'unmatched'
   end as match_status,
@@ -40,7 +40,7 @@ select
   i.entity_id,
   cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows
 from {{ ref('stg_original') }} as o
-left join {{ ref('int_enrichment') }} as e on o._merge_row = e.original_row
-left join entity_ids as i on e.entity = i.entity
+left join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
+left join entity_ids as i on e._merge_entity = i.entity
 left join has_key as k on o._merge_row = k.record
 order by o._merge_row

@@ -11,7 +11,7 @@ with cells as (
     {%- endfor %}
     o._merge_row
   from {{ ref('stg_original') }} as o
-  inner join {{ ref('int_enrichment') }} as e on o._merge_row = e.original_row
+  inner join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
 ),
 
 given as (

@@ -1,37 +1,34 @@
 {% test each_row_is_identified_by(model, columns, texts=[]) %}
-{#- No two rows are the same in these columns, and none of them is null. A long text goes under `texts`: it is
-    compared only where the columns repeat, since grouping millions of long texts takes long. -#}
+{#- No two rows are the same in these columns, and none of them is null. Long texts go under `texts`: only their
+    hashes are compared, and only where the columns repeat, since grouping millions of long texts takes long. -#}
 {%- set names = [] -%}
+{%- set hashes = [] -%}
+{%- set nulls = [] -%}
 {%- for column in columns %}{% do names.append(sql_name(column)) %}{% endfor -%}
-{%- set long_names = [] -%}
-{%- for text in texts %}{% do long_names.append(sql_name(text)) %}{% endfor -%}
-{%- set all_names = names + long_names -%}
+{%- for text in texts %}{% do hashes.append(hash_number('k.' ~ sql_name(text)) | trim) %}{% endfor -%}
+{%- for column in columns + texts %}{% do nulls.append(sql_name(column) ~ ' is null') %}{% endfor -%}
+{%- set key = names | join(', ') -%}
 {%- if not texts -%}
 select
-  {{ names | join(', ') }},
+  {{ key }},
   count(*) as n_rows
 from {{ model }}
-group by {{ names | join(', ') }}
-having count(*) > 1 or {{ names | join(' is null or ') }} is null
+group by {{ key }}
+having count(*) > 1 or {{ nulls | join(' or ') }}
 {%- else -%}
 select
-  k.{{ all_names | join(', k.') }},
+  k.{{ names | join(', k.') }},
   count(*) as n_rows
-from (select {{ all_names | join(', ') }} from {{ model }}) as k
-inner join (
-  select {{ names | join(', ') }}
-  from {{ model }}
-  group by {{ names | join(', ') }}
-  having count(*) > 1
-) as repeated
+from (select * from {{ model }}) as k
+inner join (select {{ key }} from {{ model }} group by {{ key }} having count(*) > 1) as repeated
   on {% for name in names %}k.{{ name }} = repeated.{{ name }}{{ ' and ' if not loop.last }}{% endfor %}
-group by k.{{ all_names | join(', k.') }}
+group by k.{{ names | join(', k.') }}, {{ hashes | join(', ') }}
 having count(*) > 1
 union all
 select
-  {{ all_names | join(', ') }},
+  {{ key }},
   1 as n_rows
 from {{ model }}
-where {{ all_names | join(' is null or ') }} is null
+where {{ nulls | join(' or ') }}
 {%- endif %}
 {% endtest %}

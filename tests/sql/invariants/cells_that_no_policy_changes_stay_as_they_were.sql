@@ -5,30 +5,30 @@
 {%- for v in plan.vendor if v.header %}{% do policy_of.update({v.header: v.policy}) %}{% endfor %}
 with results as (
   select
-    {{ stored_position() }} as position,
+    {{ stored_position() }} as _merge_position,
     *
   from {{ ref('merged_result') }}
 ),
 
 originals as (
   select
-    row_number() over (order by _merge_row) as position,
+    row_number() over (order by _merge_row) as _merge_position,
     *
   from {{ ref('stg_original') }}
 )
 
 select
-  coalesce(o.position, r.position) as result_row,
+  coalesce(o._merge_position, r._merge_position) as result_row,
   concat_ws(', '
     {%- for h in plan.crm %},
     case when {{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }} then {{ sql_text(h.header) }} end
     {%- endfor %}
   ) as changed_columns
 from originals as o
-full outer join results as r on o.position = r.position
+full outer join results as r on o._merge_position = r._merge_position
 where
-  o.position is null
-  or r.position is null
+  o._merge_position is null
+  or r._merge_position is null
   {%- for h in plan.crm %}
   or ({{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }})
   {%- endfor %}

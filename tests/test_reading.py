@@ -1,0 +1,181 @@
+"""Files as they come: what is read is right, or something is said."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration import crm_files
+from orchestration.crm_files import FileProblem, RowCounter
+from tests.conftest import write_csv
+from tests.oracle import Table
+
+CRM = Table(["key", "mail"], [[str(n), f"p{n}@x.com"] for n in range(1, 6)])
+
+
+def merged_with(runner, tmp_path, content: bytes, name="vendor.csv", **settings_of_file):
+    write_csv(tmp_path / "crm.csv", CRM)
+    (tmp_path / name).write_bytes(content)
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / name)} | settings_of_file],
+        "match_on": [{"column": "key", "compare": "exact"}],
+    }
+    return runner(spec)
+
+
+ROWS = [("1", "Zoë", 'say "hi"'), ("2", "two\nlines", ""), ("3", "a,b;c\td|e", "last")]
+
+
+def text(delimiter=",", newline="\n", quoting=csv.QUOTE_MINIMAL):
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=newline, quoting=quoting)
+    writer.writerow(["key", "place", "note"])
+    writer.writerows(ROWS)
+    return out.getvalue()
+
+
+SPELLINGS = {
+    "plain": text().encode(),
+    "semicolon": text(";").encode(),
+    "tab": text("\t").encode(),
+    "pipe": text("|").encode(),
+    "CRLF": text(newline="\r\n").encode(),
+    "CR": text(newline="\r", quoting=csv.QUOTE_ALL).encode(),
+    "CR among LF": b'key,place,note\r\n1,Zo\xc3\xab,"say ""hi"""\r2,"two\nlines",\n3,"a,b;c\td|e",last\r\n',
+    "all quoted": text(quoting=csv.QUOTE_ALL).encode(),
+    "BOM": text().encode("utf-8-sig"),
+    "UTF-16 with BOM": text().encode("utf-16"),
+    "UTF-16 LE without BOM": text().encode("utf-16-le"),
+    "cp1252": text().encode("cp1252"),
+    "blank lines": text().replace("3,", "\n\n3,").encode() + b"\n\n",
+    "blank lines first": b"\n\n" + text().encode(),
+    "no last line end": text().rstrip("\n").encode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_of_a_file_reads_the_same(runner, tmp_path, spelling):
+    merge = merged_with(runner, tmp_path, SPELLINGS[spelling])
+    assert merge.ok, merge.problems
+    found = merge.query("select key, place, coalesce(note, '') from merged_result order by key limit 3")
+    # a line break inside quotes is the cell's own, in whatever spelling the file has it
+    assert [tuple(cell.replace("\r\n", "\n").replace("\r", "\n") for cell in row) for row in found] == ROWS
+
+
+def test_cells_of_the_original_stay_raw(merge):
+    odd = ["007", "1e5", "01/02/2024", "TRUE", " padded ", "n/a", "NULL", "\t", "Zoe\u0308", "'=1+1", "=1+1", "a\r\nb", "{{ 1 }}", "x" * 20_000]
+    original = Table(["Email", "Cell"], [[f"p{n}@x.com", cell] for n, cell in enumerate(odd)])
+    result = merge({"match_on": ["email"]}, original, [("v", Table(["email"], [["p0@x.com"]]))])
+    assert result.ok, result.problems
+    assert [row[1] for row in result.table("merged_result").rows] == odd
+
+
+def test_hostile_headers_are_only_names(merge):
+    headers = ["Email", 'quo"te', "'; drop table merged_result; --", "{{ 1/0 }}", "{% raw %}", "../../etc/passwd", "select", "a" * 300]
+    original = Table(headers, [["p@x.com", *[str(n) for n in range(len(headers) - 1)]]])
+    vendor = Table(["email", *[f"{header} 2" for header in headers[1:]]], [["p@x.com", *"abcdefg"]])
+    result = merge({"match_on": ["email"]}, original, [("v", vendor)])
+    assert result.ok, result.problems
+    found = result.table("merged_result")
+    assert found.headers[: len(headers)] == headers
+    assert found.rows[0][: len(headers)] == original.rows[0]
+
+
+def test_no_name_of_a_column_meets_a_name_of_the_merge(merge):
+    """Vendors and CRMs call columns what our models call theirs."""
+    names = ["Entity", "entity_rank", "first_ord", "n_records", "original_row", "record", "node", "component", "source", "side",
+             "n_entities", "is_direct", "Position", "votes", "form", "value", "least", "k", "row", "file", "e", "o", "c", "tier"]  # fmt: skip
+    original = Table(["Email", *names], [["p@x.com", *["" for _ in names]], ["q@x.com", *[f"own {name}" for name in names]]])
+    vendor = Table(["email", *names], [["p@x.com", *[f"given {name}" for name in names]]])
+    spec = {"match_on": ["email"], "strategies": {"votes": "most_frequent", "form": "collect", "least": "min", "value": "unanimous"}}
+    result = merge(spec, original, [("v", vendor)], command="build", select=None)
+    assert result.ok, result.problems
+    assert [row[1 : len(names) + 1] for row in result.table("merged_result").rows] == [vendor.rows[0][1:], original.rows[1][1:]]
+    new = merge(spec, Table(["Email"], [["p@x.com"]]), [("v", vendor)], command="build", select=None)
+    assert new.ok, new.problems
+    assert new.table("merged_result").rows[0][1 : len(names) + 1] == vendor.rows[0][1:]
+
+
+def test_a_wide_file(merge):
+    original = Table(["Email", *[f"c{n}" for n in range(300)]], [["p@x.com", *["" for n in range(300)]]])
+    vendor = Table(["email", *[f"c{n}" for n in range(300)]], [["p@x.com", *[f"v{n}" for n in range(300)]]])
+    result = merge({"match_on": ["email"]}, original, [("v", vendor)])
+    assert result.ok, result.problems
+    assert result.table("merged_result").rows[0][1:301] == vendor.rows[0][1:]
+
+
+def test_unnamed_columns_are_told_by_their_place(merge):
+    original = Table(["", "Email"], [["0", "p@x.com"]])
+    result = merge({"match_on": ["email"]}, original, [("v", Table(["email", ""], [["p@x.com", "x"]]))])
+    assert result.ok, result.problems
+    assert result.table("merged_result").headers[:3] == ["column_1", "Email", "column_2"]
+
+
+def test_the_same_header_in_two_spellings(merge):
+    """The one that is the name takes it, the alias keeps its own."""
+    original = Table(["Id", "Email"], [["1", "p@x.com"]])
+    vendor = Table(["Work Email", "E-mail", "email"], [["q@x.com", "r@x.com", "p@x.com"]])
+    result = merge({"match_on": ["email"]}, original, [("v", vendor)])
+    assert result.ok, result.problems
+    assert result.table("merged_result").headers[:4] == ["Id", "Email", "work_email", "e_mail"]
+    assert result.query("select matched_on from crosswalk") == [("email",)]
+
+
+# -- The row counter against a slow and obvious one --
+
+
+def slow_count(data: str, delimiter: str, columns: int) -> int | None:
+    """Records by the csv module; None when a quote is never closed."""
+    try:
+        return crm_files.count_records("x", iter(io.StringIO(data, newline="")), delimiter, columns)
+    except FileProblem:
+        return None
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    data=st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é"]), max_size=30).map("".join),
+    sizes=st.lists(st.integers(1, 7), min_size=1, max_size=10),
+    columns=st.sampled_from([1, 3]),
+)
+def test_the_fast_row_count_equals_the_slow_one(data, sizes, columns):
+    """Whatever the chunks: the fast counter is right, or says that it can not tell."""
+    counter, raw, position = RowCounter(","), data.encode(), 0
+    while position < len(raw):
+        size = sizes[position % len(sizes)]
+        counter.feed(raw[position : position + size])
+        position += size
+    expected = slow_count(data, ",", columns)
+    if counter.regular and not counter.quoted:
+        assert counter.finish(columns) == expected
+    elif counter.regular:
+        assert expected is None
+
+
+def test_profile_says_what_was_found(tmp_path):
+    (tmp_path / "x.csv").write_bytes("key;place\n1;Zoë\n".encode("cp1252"))
+    found = crm_files.profile({"path": tmp_path / "x.csv"})
+    assert json.loads(json.dumps(found)) == {
+        "path": str(tmp_path / "x.csv"), "encoding": "cp1252", "delimiter": ";", "header": ["key", "place"],
+        "physical_rows": 1, "bytes": 16, "sha256": found["sha256"], "clean": False,
+    }  # fmt: skip
+
+
+def test_a_line_end_inside_a_cell_survives_a_clean_copy(runner, tmp_path):
+    """The rest of the line after a quoted cell with line ends keeps its own end."""
+    merge = merged_with(runner, tmp_path, b'key,place,note\r\n1,"a\r\nb",x\n2,c,y\r3,d,z')
+    assert merge.ok, merge.problems
+    assert merge.query("select place, note from merged_result where key < '4'") == [("a\r\nb", "x"), ("c", "y"), ("d", "z")]
+
+
+def test_cells_with_stray_quotes(runner, tmp_path):
+    """An inch mark inside an unquoted cell is data."""
+    merge = merged_with(runner, tmp_path, b'key,size\n1,5" pipe\n2,x\n')
+    assert merge.ok, merge.problems
+    assert merge.query("select size from merged_result where key = '1'") == [('5" pipe',)]

@@ -1,0 +1,203 @@
+"""Every mistake in a spec or a file ends before any work, in a sentence that says where, what and what instead."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+
+import pytest
+
+from tests.conftest import write_csv
+from tests.oracle import Table
+
+CRM = Table(["Id", "Email", "Title"], [["1", "a@x.com", "CEO"], ["2", "b@x.com", ""]])
+VENDOR = Table(["email", "title", "industry"], [["a@x.com", "CTO", "ores"]])
+
+
+@pytest.fixture
+def spec(tmp_path):
+    write_csv(tmp_path / "crm.csv", CRM)
+    write_csv(tmp_path / "vendor.csv", VENDOR)
+    return {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "apollo", "path": str(tmp_path / "vendor.csv")}],
+        "match_on": ["email"],
+    }
+
+
+def changed(spec, place, value):
+    """The spec with one setting replaced; place is a path such as ("enriched", 0, "name")."""
+    spec = copy.deepcopy(spec)
+    block = spec
+    for step in place[:-1]:
+        block = block[step]
+    block[place[-1]] = value
+    return spec
+
+
+WRONG_SPECS = {
+    "unknown setting": (("matchon",), [], ["matchon: unknown setting 'matchon'; did you mean 'match_on'?"]),
+    "unknown setting of a file": (("enriched", 0, "pth"), "x", ["enriched[0].pth: unknown setting 'pth'; did you mean 'path'?"]),
+    "unknown strategy": (("strategies",), {"title": "longst"}, ["strategies.title: unknown strategy \"longst\"; did you mean 'longest'?", "most_complete"]),
+    "unknown policy": (("overwrite",), {"title": "fil"}, ["overwrite.title: unknown policy 'fil'; did you mean 'fill'?"]),
+    "unknown column of a strategy": (("strategies",), {"titel": "first"}, ["strategies.titel: no file has a column 'titel'; did you mean 'title'?"]),
+    "unknown column of a policy": (("overwrite",), {"tytle": "fill"}, ["overwrite.tytle: no file has a column 'tytle'"]),
+    "unknown key": (("match_on",), ["emial"], ["match_on[0]: unknown key 'emial'; accepted: email, phone, linkedin"]),
+    "key column that no file has": (("match_on",), [{"column": "tax_no"}], ["match_on[0].column: no file has a column 'tax_no'"]),
+    "unknown comparison": (("match_on",), [{"column": "title", "compare": "fuzzy"}], ["match_on[0].compare: 'fuzzy' is not accepted. Accepted: exact, normalized"]),
+    "external id without its columns": (("match_on",), [{"type": "external_id"}], ["match_on[0].original: missing", "match_on[0].enriched: missing"]),
+    "external id of no CRM column": (("match_on",), [{"type": "external_id", "original": "Idd", "enriched": "industry"}], ["match_on[0].original: the original has no column 'Idd'; did you mean 'Id'?"]),
+    "key twice": (("match_on",), ["email", "email"], ["match_on[1]: 'email' stands twice in match_on"]),
+    "source_priority of an unknown file": (("strategies",), {"title": {"source_priority": ["apolo"]}}, ["there is no file named 'apolo'; did you mean 'apollo'?"]),
+    "source_priority without files": (("strategies",), {"title": "source_priority"}, ["source_priority needs the files in order"]),
+    "most_recent without a column": (("strategies",), {"default": "most_recent"}, ["most_recent needs the timestamp column"]),
+    "group that a fold would choose": (("groups",), [{"columns": ["title", "industry"], "strategy": "collect"}], ["groups[0].strategy: 'collect' can not choose a row"]),
+    "column with a group and a strategy": (("groups",), [{"columns": ["title", "industry"]}], []),
+    "missing path": (("enriched", 0, "path"), None, ["enriched[0].path: missing"]),
+    "name taken": (("enriched", 0, "name"), "original", ["enriched[0].name: 'original' is taken"]),
+    "region": (("region",), "UK", ["region: \"UK\" is not a region"]),
+    "delimiter": (("enriched", 0, "delimiter"), ",,", ["enriched[0].delimiter: \",,\" is not accepted"]),
+    "on_bad_row": (("original", "on_bad_row"), "skip", ["original.on_bad_row: 'skip' is not accepted. Accepted: refuse, set_aside"]),
+    "export format": (("export",), {"formats": ["xlsx"]}, ["export.formats: unknown format 'xlsx'", "csv, parquet"]),
+    "header to map that is not there": (("enriched", 0, "columns"), {"Mobil": "phone"}, ["enriched[0].columns: there is no header 'Mobil' in the file"]),
+    "guards are not there yet": (("guards",), {}, ["guards: not supported yet"]),
+    "assertions are not there yet": (("assertions",), "x.csv", ["assertions: not supported yet"]),
+    "schedule is not there yet": (("schedule",), "0 6 * * *", ["schedule: not supported yet"]),
+    "S3 is not there yet": (("enriched", 0, "path"), "s3://bucket/x.csv", ["remote path, which is not supported yet"]),
+    "domain is not there yet": (("match_on",), ["domain"], ["match_on[0]: domain is not supported yet"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, sentences) in WRONG_SPECS.items() if sentences])
+def test_a_wrong_spec_is_explained(runner, spec, name):
+    place, value, sentences = WRONG_SPECS[name]
+    refused(runner, changed(spec, place, value), sentences)
+
+
+def refused(runner, spec, sentences):
+    merge = runner(spec)
+    assert not merge.ok
+    told = "\n".join(merge.problems)
+    for sentence in sentences:
+        assert sentence in told
+    assert "Traceback" not in told
+    assert not (merge.directory / "landing" / "rows_0.parquet").exists(), "something was written"
+
+
+def test_a_column_has_a_group_or_a_strategy(runner, spec):
+    spec |= {"groups": [{"columns": ["title", "industry"]}], "strategies": {"title": "last"}}
+    refused(runner, spec, ["strategies.title: the column is in groups[0]"])
+
+
+def test_all_mistakes_are_told_at_once(runner, spec):
+    spec |= {"overwrite": {"title": "x"}, "match_on": ["emial"]}
+    refused(runner, spec, ["overwrite.title", "match_on[0]"])
+
+
+@pytest.mark.parametrize("missing", ["original", "enriched", "match_on"])
+def test_a_spec_needs_its_three_parts(runner, spec, missing):
+    del spec[missing]
+    refused(runner, spec, [f"{missing}: missing"])
+
+
+WRONG_FILES = {
+    "empty": (b"", "is empty: it has no header"),
+    "only blank lines": (b"\n\n", "it holds only blank lines"),
+    "duplicate headers": (b"email,name,email\na@x.com,b,c\n", "the header 'email' stands there twice (columns 1 and 3)"),
+    "headers that differ in case": (b"email,name,EMAIL\na@x.com,b,c\n", "differ only in case"),
+    "no usable key": (b"name,title\na,b\n", "no usable key column: none of name, title feeds email"),
+    "header not on the first line": (b"Report of May\nemail,name,title\na@x.com,b,c\nb@x.com,b,c\n", "the header is not on the first line"),
+    "unterminated quote": (b'email,name\na@x.com,"b\nb@x.com,c\n', "line 2: a quote opens that is never closed"),
+    "NUL bytes": (b"email,name\na@x.com,b\0c\n", "line 2: a NUL byte"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+@pytest.mark.parametrize("role", ["original", "enriched"])
+def test_a_file_that_can_not_be_read_is_refused_by_name(runner, spec, tmp_path, name, role):
+    content, sentence = WRONG_FILES[name]
+    (tmp_path / "bad.csv").write_bytes(content)
+    block = spec["original"] if role == "original" else spec["enriched"][0]
+    block["path"] = str(tmp_path / "bad.csv")
+    refused(runner, spec, [sentence, "original" if role == "original" else "enriched[0]"])
+
+
+def test_a_missing_file_is_named_with_its_neighbours(runner, spec, tmp_path):
+    spec["enriched"][0]["path"] = str(tmp_path / "vendr.csv")
+    refused(runner, spec, ["there is no file", "vendr.csv", "that folder holds crm.csv, vendor.csv"])
+
+
+def test_a_declared_encoding_that_does_not_decode(runner, spec, tmp_path):
+    (tmp_path / "vendor.csv").write_bytes("email,name\na@x.com,Zoë\n".encode("cp1252"))
+    spec["enriched"][0]["encoding"] = "utf-8"
+    refused(runner, spec, ["vendor.csv is not utf-8"])
+    spec["enriched"][0]["encoding"] = "utf-88"
+    refused(runner, spec, ["unknown encoding 'utf-88'"])
+
+
+def test_output_names_never_clash(runner, spec, tmp_path):
+    write_csv(tmp_path / "vendor.csv", Table(["email", "match_tier"], [["a@x.com", "1"]]))
+    refused(runner, spec, ["'match_tier' would become the column 'match_tier', a name that the merge's own column has"])
+    write_csv(tmp_path / "vendor.csv", Table(["email", "First Name", "first_name"], [["a@x.com", "1", "2"]]))
+    refused(runner, spec, ["'first_name' means 'first_name', which another column of the file has already"])
+    write_csv(tmp_path / "vendor.csv", VENDOR)
+    write_csv(tmp_path / "crm.csv", Table(["Id", "Email", "entity_id"], [["1", "a@x.com", "x"]]))
+    refused(runner, spec, ["the header 'entity_id' is a name that the merge itself gives"])
+
+
+def test_a_bad_row_of_the_original_is_refused_or_set_aside(runner, spec, tmp_path):
+    (tmp_path / "crm.csv").write_text("Id,Email,Title\n1,a@x.com,CEO\n2,b@x.com\n3,a@x.com,\n")
+    merge = runner(spec)
+    assert not merge.ok
+    assert "row 2 (too few cells: 2 of 3): 2,b@x.com" in "\n".join(merge.problems)
+    spec["original"]["on_bad_row"] = "set_aside"
+    merge = runner(spec, command="build", select=None)
+    assert merge.ok, merge.problems
+    assert merge.query("select source, source_row, raw_text from rejected_rows") == [("original", 2, "2,b@x.com")]
+    assert [row[:3] for row in merge.query("select * from merged_result")] == [("1", "a@x.com", "CEO"), ("3", "a@x.com", "CTO")]
+    # row numbers are those of the file, the rejected row counted
+    assert merge.query("select original_row from crosswalk order by 1") == [(1,), (3,)]
+
+
+def test_few_bad_rows_of_a_vendor_are_rejected_and_many_refused(runner, spec, tmp_path):
+    good = [f"p{n}@x.com,t,i" for n in range(300)]
+    lines = ["email,title,industry", *good[:150], "only@x.com,two", *good[150:], "a@x.com,CTO,ores"]
+    (tmp_path / "vendor.csv").write_text("\n".join(lines) + "\n")
+    merge = runner(spec, command="build", select=None)
+    assert merge.ok, merge.problems
+    assert merge.query("select source, source_row, reason from rejected_rows") == [("apollo", 151, "too few cells: 2 of 3")]
+    assert merge.query("select source_row from crosswalk") == [(302,)]
+    (tmp_path / "vendor.csv").write_text("email,title,industry\na@x.com,CTO\nb@x.com,x,y\n")
+    merge = runner(spec)
+    assert not merge.ok
+    assert "enriched[0]: vendor.csv: 1 of 2 rows can not be read" in "\n".join(merge.problems)
+
+
+def test_gzipped_and_header_only_files_are_fine(runner, spec, tmp_path):
+    with gzip.open(tmp_path / "vendor.csv.gz", "wt") as file:
+        file.write("email,title,industry\na@x.com,CTO,ores\n")
+    (tmp_path / "empty.csv").write_text("email,title")
+    spec["enriched"] = [{"name": "a", "path": str(tmp_path / "vendor.csv.gz")}, {"name": "b", "path": str(tmp_path / "empty.csv")}]
+    merge = runner(spec, command="build", select=None)
+    assert merge.ok, merge.problems
+    assert merge.query("select original_row from crosswalk") == [(1,)]
+
+
+def test_a_glob_is_one_vendor_of_several_files(runner, spec, tmp_path):
+    for number in (1, 2):
+        write_csv(tmp_path / f"part{number}.csv", Table(["email", "title"], [["b@x.com", f"T{number}"]]))
+    spec["enriched"] = [{"name": "parts", "path": str(tmp_path / "part*.csv")}]
+    merge = runner(spec)
+    assert merge.ok, merge.problems
+    assert merge.query("select source, source_row from crosswalk order by 1") == [("parts/part1.csv", 1), ("parts/part2.csv", 1)]
+    assert merge.query('select "Title" from merged_result') == [("CEO",), ("T1",)]
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(runner, spec, tmp_path):
+    for folder in ("may", "june"):
+        (tmp_path / folder).mkdir()
+        write_csv(tmp_path / folder / "x.csv", Table(["email", "title"], [["b@x.com", folder]]))
+    spec["enriched"] = [{"name": "parts", "path": str(tmp_path / "*" / "x.csv")}]
+    merge = runner(spec, command="build", select=None)
+    assert merge.ok, merge.problems
+    assert merge.query("select source from crosswalk order by 1") == [("parts/june/x.csv",), ("parts/may/x.csv",)]
