@@ -35,7 +35,7 @@
   {%- set atom = '[^@"(),:;<>.\\[\\]\\\\\\x00-\\x1f]+' -%}
   {%- set letter = 'a-z0-9\\x{80}-\\x{10ffff}' -%}
   {%- set label = '[' ~ letter ~ '](?:[' ~ letter ~ '-]*[' ~ letter ~ '])?' -%}
-  {%- set address = "(?:^|;)[\"''(]*(?:mailto:)?[\"''(]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@(?:' ~ label ~ "[.])+[a-z\\x{80}-\\x{10ffff}][" ~ letter ~ '-]*[' ~ letter ~ "])[.]?(?:[?][^;]*)?[\"'').]*(?:;|$)" -%}
+  {%- set address = "(?:^|;)[\"''(<]*(?:mailto:)?[\"''(<]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@(?:' ~ label ~ "[.])+[a-z\\x{80}-\\x{10ffff}][" ~ letter ~ '-]*[' ~ letter ~ "])[.]?(?:[?][^;]*)?[\"'').>]*(?:;|$)" -%}
   {%- set plain = '[A-Za-z0-9_%+-]+(?:[.][A-Za-z0-9_%+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9] *' -%}
   {%- set roles = sql_texts(reference('role_mailboxes', 'local_part')) -%}
   {%- set one = 'lower(rtrim(' ~ text ~ '))' -%}

@@ -8,6 +8,7 @@
 
 {% macro phone_stages(cell, region) %}
   {#- A list of {column: expression}; the last column is the list of keys in the cell. -#}
+  {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set regions = phone_regions() -%}
   {%- set u = cell ~ '_digits' -%}
   {%- set readings = phone_readings(u, region, regions) -%}

@@ -22,7 +22,12 @@ from rich.table import Table
 
 from orchestration import dbt_run, publish, spec_file
 
-app = typer.Typer(help="Merges a CRM export with enriched vendor files.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Merges a CRM export with enriched vendor files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 screen = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -46,7 +51,8 @@ Spec = Annotated[Path, typer.Argument(metavar="SPEC.yml", help="The merge spec: 
 def run(
     spec: Spec,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The merge's own directory.", show_default="merges/<name of the spec>")
+        Path | None,
+        typer.Option("--dir", help="The merge's own directory.", show_default="merges/<name of the spec>"),
     ] = None,
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
@@ -63,7 +69,9 @@ def run(
                 bar.update(task, total=node.total, completed=node.done, description=node.name)
                 if node.name in STAGES and node.rows is not None:
                     percent = 100 * node.done // max(node.total, 1)
-                    bar.console.print(f"{percent:3d} %  {node.rows:>13,} {STAGES[node.name]}  ({node.seconds:.1f} s)")
+                    bar.console.print(
+                        f"{percent:3d} %  {node.rows:>13,} {STAGES[node.name]}  ({node.seconds:.1f} s)"
+                    )
 
             outcome = dbt_run.run(["build"], place, wanted, show)
         if not outcome.ok:
@@ -118,12 +126,18 @@ def fail(spec: Path, outcome: dbt_run.Outcome, place: Path | None) -> None:
     for problem in outcome.problems:
         found = re.match(r"([a-z_]+(?:\[\d+\]|\.[^:\s]+)*): ", problem)
         line = spec_file.line_of(spec, found[1]) if found else None
-        problems.append(f"{spec}, line {line}: {problem}" if line else f"{spec}: {problem}" if found else problem)
+        problems.append(
+            f"{spec}, line {line}: {problem}" if line else f"{spec}: {problem}" if found else problem
+        )
     failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
     if place:
         for node in (node for node in failed if node.kind == "test"):
-            problems.append(f"the check '{node.name}' failed; nothing was published (rows: {place / 'merge.duckdb'})")
-        problems.append(f"nothing was published; what an earlier run published in {place / 'out'} is untouched")
+            problems.append(
+                f"the check '{node.name}' failed; nothing was published (rows: {place / 'merge.duckdb'})"
+            )
+        problems.append(
+            f"nothing was published; what an earlier run published in {place / 'out'} is untouched"
+        )
     stop(problems)
 
 
@@ -149,7 +163,9 @@ def progress() -> Progress:
     return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
 
-def summarise(place: Path, spec: dict[str, Any], manifest: dict[str, Any], outcome: dbt_run.Outcome, seconds: float) -> None:
+def summarise(
+    place: Path, spec: dict[str, Any], manifest: dict[str, Any], outcome: dbt_run.Outcome, seconds: float
+) -> None:
     """Prints what a person wants to know of a finished merge."""
     with publish.connect(place) as connection:
         summary = connection.execute("select * from merge_summary").fetchall()[0]
@@ -173,13 +189,21 @@ def summarise(place: Path, spec: dict[str, Any], manifest: dict[str, Any], outco
     rate = f"{total['match_rate']:.1%}" if total["match_rate"] is not None else "no rows"
     peak = max(outcome.peak_memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     every_row = sum(row[1] for row in files)
-    screen.print(f"Rows       {manifest['rows']:,} out, {total['matched_rows']:,} matched ({rate}), {total['ambiguous_rows']:,} ambiguous")
-    screen.print(f"Conflicts  {total['conflicts']:,} cells on which vendors disagreed, resolved by the strategies")
+    screen.print(
+        f"Rows       {manifest['rows']:,} out, {total['matched_rows']:,} matched ({rate}), {total['ambiguous_rows']:,} ambiguous"
+    )
+    screen.print(
+        f"Conflicts  {total['conflicts']:,} cells on which vendors disagreed, resolved by the strategies"
+    )
     screen.print(f"Rejected   {total['rejected_rows']:,} rows that could not be read (see rejected_rows)")
     for source, *_, unparsed in files:
         if unparsed:
-            screen.print(f"[yellow]Note       {escape(source)}: {unparsed:,} timestamps could not be read and rank last[/yellow]")
-    screen.print(f"Time       {seconds:.1f} s, {every_row / seconds:,.0f} rows/s, peak memory {peak / 1e6:,.0f} MB")
+            screen.print(
+                f"[yellow]Note       {escape(source)}: {unparsed:,} timestamps could not be read and rank last[/yellow]"
+            )
+    screen.print(
+        f"Time       {seconds:.1f} s, {every_row / seconds:,.0f} rows/s, peak memory {peak / 1e6:,.0f} MB"
+    )
     for file in manifest["files"]:
         target = Path((spec.get("export") or {}).get("to") or place / "out") / file["name"]
         screen.print(f"Published  {escape(str(target))} ({file['bytes']:,} bytes)")
@@ -190,9 +214,13 @@ def show_file(file: dict[str, Any]) -> bool:
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
     delimiter = names.get(file["delimiter"], repr(file["delimiter"]))
     screen.print(f"[bold]{escape(file['source'])}[/bold]  {escape(file['path'])}")
-    screen.print(f"  {file['rows']:,} rows, {len(file['columns'])} columns, {file['encoding']}, separated by {delimiter}")
+    screen.print(
+        f"  {file['rows']:,} rows, {len(file['columns'])} columns, {file['encoding']}, separated by {delimiter}"
+    )
     if file["rejected"]:
-        screen.print(f"  [red]{file['rejected']:,} rows can't be read:[/red] {escape(file['examples'] or '')}")
+        screen.print(
+            f"  [red]{file['rejected']:,} rows can't be read:[/red] {escape(file['examples'] or '')}"
+        )
     elif file["parsed"] != file["rows"]:
         screen.print(f"  [red]only {file['parsed']:,} of {file['rows']:,} rows can be read[/red]")
     for key in file["keys"]:
@@ -204,7 +232,9 @@ def show_file(file: dict[str, Any]) -> bool:
         table.add_column(name, overflow="fold")
     for position, column in enumerate(file["columns"]):
         cells = [row[position] for row in file["preview"]]
-        shown = " | ".join("" if cell is None else re.sub(r"[\x00-\x1f\x7f]", " ", cell)[:30] for cell in cells)
+        shown = " | ".join(
+            "" if cell is None else re.sub(r"[\x00-\x1f\x7f]", " ", cell)[:30] for cell in cells
+        )
         table.add_row(escape(column["header"]), escape(column["column"] or "(kept as it is)"), escape(shown))
     screen.print(table)
     screen.print()

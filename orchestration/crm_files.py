@@ -74,7 +74,9 @@ def open_bytes(path: Path) -> IO[bytes]:
     """Opens a file for reading bytes, unpacking gzip."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".json", ".jsonl", ".ndjson", ".zst", ".xlsx", ".xls", ".zip"):
-        raise FileProblem(f"{path.name}: {suffix} files are not read yet; accepted: CSV, also gzipped (.csv.gz)")
+        raise FileProblem(
+            f"{path.name}: {suffix} files are not read yet; accepted: CSV, also gzipped (.csv.gz)"
+        )
     try:
         return gzip.open(path, "rb") if suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
@@ -102,7 +104,9 @@ def detect_encoding(path: Path, declared: str | None) -> str:
         try:
             codec = codecs.lookup(declared).name
         except LookupError:
-            raise FileProblem(f"unknown encoding '{declared}'; accepted: utf-8, utf-16, latin-1, cp1252, …") from None
+            raise FileProblem(
+                f"unknown encoding '{declared}'; accepted: utf-8, utf-16, latin-1, cp1252, …"
+            ) from None
         first = next(chunks(path), b"")
         return "utf-8-sig" if codec == "utf-8" and first.startswith(codecs.BOM_UTF8) else codec
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -196,7 +200,11 @@ def detect_dialect(name: str, text: str, whole: bool, declared: str | None) -> t
         # No delimiter in the header line: a file of one column, or a header that is not the first line.
         for delimiter, word in DELIMITERS.items():
             widths = Counter(width(cells) for _, cells in records(text, delimiter)[1:])
-            if widths and (common := widths.most_common(1)[0])[0] > 1 and common[1] > sum(widths.values()) / 2:
+            if (
+                widths
+                and (common := widths.most_common(1)[0])[0] > 1
+                and common[1] > sum(widths.values()) / 2
+            ):
                 raise FileProblem(
                     f"{name}, line 1 has one column, but the lines after it have {common[0]} separated by {word}: "
                     "the header is not on the first line; delete what stands before it"
@@ -229,7 +237,11 @@ def check_header(name: str, header: list[str]) -> list[str]:
         key = text.strip().lower()
         if key in seen:
             first = header[seen[key] - 1]
-            same = "twice" if first == cell else f"as '{first}' and '{cell}', which differ only in case or spaces"
+            same = (
+                "twice"
+                if first == cell
+                else f"as '{first}' and '{cell}', which differ only in case or spaces"
+            )
             raise FileProblem(f"{name}, line 1: the header '{cell}' stands there {same} (columns {seen[key]} and "
                               f"{position}); give each column a name of its own")  # fmt: skip
         seen[key] = position
@@ -475,11 +487,15 @@ class Plugin(BasePlugin):
                 for path in paths:
                     found = dict(wanted, vendor=wanted["name"])
                     if len(paths) > 1:
-                        found["name"] = f"{wanted['name']}/{path.relative_to(os.path.commonpath([p.parent for p in paths]))}"
+                        found["name"] = (
+                            f"{wanted['name']}/{path.relative_to(os.path.commonpath([p.parent for p in paths]))}"
+                        )
                     found.update(self.profile_once(dict(wanted, path=path)))
                     files.append(dict(found, k=len(files)))
                 if wanted["role"] == "original" and len(paths) > 1:
-                    problems.append(f"{wanted['setting']}.path: '{wanted['path']}' matches {len(paths)} files; a merge has one original")
+                    problems.append(
+                        f"{wanted['setting']}.path: '{wanted['path']}' matches {len(paths)} files; a merge has one original"
+                    )
             except FileProblem as problem:
                 problems.append(f"{wanted['setting']}: {problem}")
         directory = Path(self.creds.path).resolve().parent if self.creds else PROJECT
@@ -491,7 +507,9 @@ class Plugin(BasePlugin):
             stat = os.stat(file["path"])
         except OSError as error:
             raise FileProblem(f"{file['path'].name} can't be read: {error.strerror}") from None
-        key = json.dumps([str(file["path"]), stat.st_size, stat.st_mtime_ns, file.get("delimiter"), file.get("encoding")])
+        key = json.dumps(
+            [str(file["path"]), stat.st_size, stat.st_mtime_ns, file.get("delimiter"), file.get("encoding")]
+        )
         if key not in self.profiles:
             self.profiles[key] = profile(file)
         return self.profiles[key]

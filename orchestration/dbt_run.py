@@ -65,7 +65,13 @@ def run(
         *("--target-path", str(directory / "target"), "--vars", json.dumps({"merge": spec})),
     ]
     process = subprocess.Popen(
-        arguments, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+        arguments,
+        env=environment,
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
     )
     outcome = Outcome(ok=False)
     rows: dict[str, int] = {}
@@ -87,11 +93,15 @@ def run(
     outcome.ok = process.returncode == 0
     outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if not outcome.ok and not outcome.problems:
-        outcome.problems = [line for line in unread[-5:] if line] or [f"dbt ended with exit code {process.returncode}"]
+        outcome.problems = [line for line in unread[-5:] if line] or [
+            f"dbt ended with exit code {process.returncode}"
+        ]
     return outcome
 
 
-def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int], on_node: Callable[[Node], None]) -> None:
+def read_event(
+    event: dict[str, Any], outcome: Outcome, rows: dict[str, int], on_node: Callable[[Node], None]
+) -> None:
     """Takes from one dbt event what the command line shows."""
     info, data = event.get("info", {}), event.get("data", {})
     name, message = info.get("name"), info.get("msg") or ""
@@ -125,9 +135,13 @@ def sentences(message: str) -> list[str]:
         return [line.removeprefix("- ") for line in lines[1:]] or lines
     if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
         limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
-        return [f"the merge ran out of its memory limit of {limit}; raise DUCKDB_MEMORY_LIMIT. The engine said: {first_line(message)}"]
+        return [
+            f"the merge ran out of its memory limit of {limit}; raise DUCKDB_MEMORY_LIMIT. The engine said: {first_line(message)}"
+        ]
     if "Could not set lock" in message:
-        return ["another process has this merge directory's merge.duckdb open; close it, or use another --dir"]
+        return [
+            "another process has this merge directory's merge.duckdb open; close it, or use another --dir"
+        ]
     text = re.sub(r"\x1b\[[0-9;]*m", "", message).strip()
     return [text] if text else []
 

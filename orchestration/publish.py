@@ -60,7 +60,9 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
             "rows": rows[0] if rows else 0,
             "columns": columns,
             "files": [described(staging / file) for file in files],
-            "inputs": [dict(zip(("source", "path", "rows", "bytes", "sha256"), row, strict=True)) for row in inputs],
+            "inputs": [
+                dict(zip(("source", "path", "rows", "bytes", "sha256"), row, strict=True)) for row in inputs
+            ],
             "spec": spec,
             "versions": {name: version(name) for name in ("crm-merge", "dbt-core", "dbt-duckdb", "duckdb")}
             | {"python": sys.version.split()[0]},

@@ -33,9 +33,13 @@ def load(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise SpecProblem(f"{path}: not valid YAML: {error}") from None
     if not isinstance(spec, dict):
-        raise SpecProblem(f"{path}: expected settings such as original, enriched and match_on at the top level")
+        raise SpecProblem(
+            f"{path}: expected settings such as original, enriched and match_on at the top level"
+        )
     if set(spec) == {"merge"} and isinstance(spec["merge"], dict):
-        raise SpecProblem(f"{path}, line 1: write the settings at the top level, without `merge:` around them")
+        raise SpecProblem(
+            f"{path}, line 1: write the settings at the top level, without `merge:` around them"
+        )
     for file in input_files(spec):
         if isinstance(file.get("path"), str) and "://" not in file["path"]:
             file["path"] = str(path.resolve().parent / Path(file["path"]).expanduser())
@@ -64,7 +68,9 @@ def reject_duplicates(node: yaml.Node | None, path: Path) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise SpecProblem(f"{path}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block")
+                raise SpecProblem(
+                    f"{path}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block"
+                )
             seen.add(key.value)
             reject_duplicates(value, path)
     elif isinstance(node, yaml.SequenceNode):

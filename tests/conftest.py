@@ -64,7 +64,14 @@ class Runner:
     def invoke(self, command: list[str], directory: Path, spec: Any) -> Any:
         os.environ["CRM_MERGE_DIR"] = str(directory)
         arguments = [
-            *("--quiet", *command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
+            *(
+                "--quiet",
+                *command,
+                "--project-dir",
+                str(PROJECT),
+                "--profiles-dir",
+                str(PROJECT / "profiles"),
+            ),
             *("--log-level", "none", "--log-level-file", "none"),
             *("--target-path", str(self.place / "target"), "--vars", json.dumps({"merge": spec})),
         ]
@@ -80,13 +87,23 @@ class Runner:
         directory = self.place / f"merge_{self.count}"
         result = self.invoke([command, *(["--select", *select] if select else [])], directory, spec)
         messages = [str(result.exception)] if result.exception else []
-        messages += [node.message for node in getattr(result.result, "results", None) or [] if node.status in ("error", "fail") and node.message]
-        return Merge(directory, result.success, [sentence for message in messages for sentence in sentences(message)])
+        messages += [
+            node.message
+            for node in getattr(result.result, "results", None) or []
+            if node.status in ("error", "fail") and node.message
+        ]
+        return Merge(
+            directory, result.success, [sentence for message in messages for sentence in sentences(message)]
+        )
 
 
 def example_spec() -> dict[str, Any]:
     """The smallest spec that parses; its files need not exist."""
-    return {"original": {"path": "a.csv"}, "enriched": [{"name": "b", "path": "b.csv"}], "match_on": ["email"]}
+    return {
+        "original": {"path": "a.csv"},
+        "enriched": [{"name": "b", "path": "b.csv"}],
+        "match_on": ["email"],
+    }
 
 
 @pytest.fixture(scope="session")
@@ -108,16 +125,24 @@ def merge(runner: Runner, tmp_path: Path) -> Callable[..., Merge]:
 
 
 def merge_tables(
-    runner: Runner, folder: Path, spec: dict[str, Any], original: Table, enriched: list[tuple[str, Table]], **options: Any
+    runner: Runner,
+    folder: Path,
+    spec: dict[str, Any],
+    original: Table,
+    enriched: list[tuple[str, Table]],
+    **options: Any,
 ) -> Merge:
     """Writes the tables to CSV files, completes the spec with their paths, and merges."""
     folder = folder / f"files_{runner.count}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     wanted = json.loads(json.dumps(spec))
-    wanted["original"] = {"path": str(write_csv(folder / "original.csv", original))} | wanted.get("original", {})
+    wanted["original"] = {"path": str(write_csv(folder / "original.csv", original))} | wanted.get(
+        "original", {}
+    )
     given = {block["name"]: block for block in wanted.get("enriched", [])}
     wanted["enriched"] = [
-        {"name": name, "path": str(write_csv(folder / f"{name}.csv", table))} | given.get(name, {}) for name, table in enriched
+        {"name": name, "path": str(write_csv(folder / f"{name}.csv", table))} | given.get(name, {})
+        for name, table in enriched
     ]
     return runner(wanted, **options)

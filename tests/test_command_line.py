@@ -17,16 +17,27 @@ COMMAND = PROJECT / ".venv" / "bin" / "crm-merge"
 
 
 def crm_merge(*arguments, **environment):
-    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
 def spec(tmp_path):
-    write_csv(tmp_path / "crm.csv", Table(["Id", "Email", "Title"], [["1", "a@x.com", "CEO"], ["2", "b@x.com", ""], ["3", "", ""]]))
+    write_csv(
+        tmp_path / "crm.csv",
+        Table(["Id", "Email", "Title"], [["1", "a@x.com", "CEO"], ["2", "b@x.com", ""], ["3", "", ""]]),
+    )
     write_csv(tmp_path / "apollo.csv", Table(["email", "title"], [["B@X.com", "CTO"], ["z@x.com", "?"]]))
     path = tmp_path / "people.yml"
-    path.write_text("original: {path: crm.csv}\nenriched:\n  - {name: apollo, path: apollo.csv}\nmatch_on: [email]\nexport: {formats: [csv, parquet]}\n")
+    path.write_text(
+        "original: {path: crm.csv}\nenriched:\n  - {name: apollo, path: apollo.csv}\nmatch_on: [email]\nexport: {formats: [csv, parquet]}\n"
+    )
     return path
 
 
@@ -35,7 +46,10 @@ def test_run_publishes_what_it_says(spec, tmp_path):
     assert code == 0, err
     csv_file = tmp_path / "m" / "out" / "merged_result.csv"
     lines = csv_file.read_text().splitlines()
-    assert lines[0] == "Id,Email,Title,match_quality,match_status,match_tier,matched_on,entity_id,n_enriched_rows"
+    assert (
+        lines[0]
+        == "Id,Email,Title,match_quality,match_status,match_tier,matched_on,entity_id,n_enriched_rows"
+    )
     assert lines[2].startswith("2,b@x.com,CTO,matched,matched_direct,1,email,")
     assert lines[3] == "3,,,unmatched,no_valid_key,,,,0"
     manifest = json.loads((tmp_path / "m" / "out" / "manifest.json").read_text())
@@ -49,7 +63,17 @@ def test_run_publishes_what_it_says(spec, tmp_path):
     parquet = duckdb.sql(f"select * from '{tmp_path}/m/out/merged_result.parquet'").fetchall()
     with duckdb.connect(str(tmp_path / "m" / "merge.duckdb"), read_only=True) as connection:
         assert parquet == connection.execute("select * from main.merged_result").fetchall()
-    for said in ("3 out, 1 matched (33.3%)", "rows merged", "100 %", "checks passed", "apollo", "rows/s", "peak memory", "Conflicts  0", "Rejected   0"):
+    for said in (
+        "3 out, 1 matched (33.3%)",
+        "rows merged",
+        "100 %",
+        "checks passed",
+        "apollo",
+        "rows/s",
+        "peak memory",
+        "Conflicts  0",
+        "Rejected   0",
+    ):
         assert said in out
     assert not list((tmp_path / "m" / "out").glob(".publishing*"))
 
@@ -70,7 +94,10 @@ def test_formats_no_longer_asked_for_are_removed(spec, tmp_path):
     assert crm_merge("run", spec, "--dir", tmp_path / "m")[0] == 0
     spec.write_text(spec.read_text().replace("[csv, parquet]", "[csv]"))
     assert crm_merge("run", spec, "--dir", tmp_path / "m")[0] == 0
-    assert sorted(file.name for file in (tmp_path / "m" / "out").iterdir()) == ["manifest.json", "merged_result.csv"]
+    assert sorted(file.name for file in (tmp_path / "m" / "out").iterdir()) == [
+        "manifest.json",
+        "merged_result.csv",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +105,15 @@ def test_formats_no_longer_asked_for_are_removed(spec, tmp_path):
     [
         ("original: [", "line 1: not valid YAML"),
         ("just text", "expected settings such as original"),
-        ("original: {path: a.csv}\noriginal: {path: b.csv}\n", "line 2: 'original' stands twice in one block"),
+        (
+            "original: {path: a.csv}\noriginal: {path: b.csv}\n",
+            "line 2: 'original' stands twice in one block",
+        ),
         ("merge:\n  original: {path: a.csv}\n", "write the settings at the top level"),
-        ("original: {path: crm.csv}\nenriched:\n  - {name: apollo, path: apollo.csv}\nmatch_on: [email]\nstrategies:\n  titel: first\n", "line 6: strategies.titel: no file has a column 'titel'"),
+        (
+            "original: {path: crm.csv}\nenriched:\n  - {name: apollo, path: apollo.csv}\nmatch_on: [email]\nstrategies:\n  titel: first\n",
+            "line 6: strategies.titel: no file has a column 'titel'",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_line(spec, text, said):
@@ -102,11 +135,17 @@ def test_validate_shows_how_files_are_read(spec, tmp_path):
     (tmp_path / "apollo.csv").write_bytes("Work Email;Town\nb@x.com;Köln\nn/a;x\n".encode("cp1252"))
     code, out, _ = crm_merge("validate", spec)
     assert code == 0
-    for said in ("3 rows, 3 columns, utf-8, separated by comma", "2 rows, 2 columns, cp1252, separated by semicolon", "50.0% of rows have a valid key, from Work Email", "Köln", "The spec and its files are fine"):
+    for said in (
+        "3 rows, 3 columns, utf-8, separated by comma",
+        "2 rows, 2 columns, cp1252, separated by semicolon",
+        "50.0% of rows have a valid key, from Work Email",
+        "Köln",
+        "The spec and its files are fine",
+    ):
         assert said in out
     assert not (tmp_path / "merges").exists()
     (tmp_path / "apollo.csv").write_text("email,title\na@x.com\nb@x.com,c\n")
-    code, out, err = crm_merge("validate", spec)
+    code, out, _err = crm_merge("validate", spec)
     assert code == 1
     assert "row 1 (too few cells: 1 of 2)" in out
 
@@ -132,5 +171,7 @@ def test_partitioned_parquet_is_a_folder(spec, tmp_path):
     spec.write_text(spec.read_text().replace("[csv, parquet]", "[parquet], partition_by: [match_quality]"))
     code, _, err = crm_merge("run", spec, "--dir", tmp_path / "m")
     assert code == 0, err
-    counts = duckdb.sql(f"select match_quality, count(*) from read_parquet('{tmp_path}/m/out/merged_result.parquet/**/*.parquet', hive_partitioning=true) group by 1 order by 1").fetchall()
+    counts = duckdb.sql(
+        f"select match_quality, count(*) from read_parquet('{tmp_path}/m/out/merged_result.parquet/**/*.parquet', hive_partitioning=true) group by 1 order by 1"
+    ).fetchall()
     assert counts == [("matched", 1), ("unmatched", 2)]

@@ -21,7 +21,18 @@ def rows(path):
 
 
 def test_dbt_build_without_a_spec_merges_the_example(tmp_path):
-    command = [PROJECT / ".venv/bin/dbt", "build", "--project-dir", ".", "--profiles-dir", "profiles", "--target-path", tmp_path / "target", "--log-path", tmp_path / "logs"]
+    command = [
+        PROJECT / ".venv/bin/dbt",
+        "build",
+        "--project-dir",
+        ".",
+        "--profiles-dir",
+        "profiles",
+        "--target-path",
+        tmp_path / "target",
+        "--log-path",
+        tmp_path / "logs",
+    ]
     environment = os.environ | {"CRM_MERGE_DIR": str(tmp_path / "m")}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout[-3000:]
@@ -33,7 +44,13 @@ def test_dbt_build_without_a_spec_merges_the_example(tmp_path):
 
 
 def test_the_command_line_merges_the_example(tmp_path):
-    command = [PROJECT / ".venv/bin/crm-merge", "run", PROJECT / "seeds/example/merge.yml", "--dir", tmp_path / "m"]
+    command = [
+        PROJECT / ".venv/bin/crm-merge",
+        "run",
+        PROJECT / "seeds/example/merge.yml",
+        "--dir",
+        tmp_path / "m",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "m" / "out" / "merged_result.csv") == rows(EXPECTED)

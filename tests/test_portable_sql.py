@@ -50,7 +50,9 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
     columns = [f"c{n}" for n in range(len(STRATEGIES) + 2)]
     (folder / "crm.csv").write_text("Id,Email,Phone," + ",".join(columns) + "\n")
-    (folder / "v.csv").write_text("crm_id,email,phone,tax_no,street,zip,updated_at," + ",".join(columns) + "\n")
+    (folder / "v.csv").write_text(
+        "crm_id,email,phone,tax_no,street,zip,updated_at," + ",".join(columns) + "\n"
+    )
     strategies = [*STRATEGIES, {"source_priority": ["v"]}, {"most_recent": "updated_at"}]
     policies = ["fill", "update", "suffix", "replace"]
     spec = f"""
@@ -59,13 +61,21 @@ def compiled(tmp_path_factory):
         match_on: [{{type: external_id, original: Id, enriched: crm_id}}, email, phone, {{column: tax_no, compare: normalized}}]
         region: US
         strategies: {dict(zip(columns, strategies, strict=True))}
-        overwrite: {({name: policies[n % 4] for n, name in enumerate(columns)})}
+        overwrite: { ({name: policies[n % 4] for n, name in enumerate(columns)}) }
         groups: [{{columns: [street, zip], strategy: longest}}]
     """
     (folder / "spec.yml").write_text(spec)
-    subprocess.run([PROJECT / ".venv/bin/crm-merge", "run", folder / "spec.yml", "--dir", folder / "m"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [PROJECT / ".venv/bin/crm-merge", "run", folder / "spec.yml", "--dir", folder / "m"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     root = folder / "m" / "target" / "compiled" / "crm_merge"
-    files = [*root.glob("models/intermediate/*.sql"), *root.glob("models/marts/**/*.sql"), *root.glob("tests/sql/invariants/*.sql")]
+    files = [
+        *root.glob("models/intermediate/*.sql"),
+        *root.glob("models/marts/**/*.sql"),
+        *root.glob("tests/sql/invariants/*.sql"),
+    ]
     assert len(files) > 12
     return {str(file.relative_to(root)): file.read_text() for file in files}
 
@@ -82,8 +92,15 @@ def test_no_model_uses(compiled, construct):
 
 def test_engine_words_come_from_one_folder():
     """A model or macro of the portable part never writes what differs per engine itself."""
-    places = [*PROJECT.glob("models/intermediate/*.sql"), *PROJECT.glob("models/marts/**/*.sql"), *PROJECT.glob("tests/sql/invariants/*.sql")]
-    places += [PROJECT / "macros" / name for name in ("strategies.sql", "policies.sql", "survivorship.sql", "text.sql")]
+    places = [
+        *PROJECT.glob("models/intermediate/*.sql"),
+        *PROJECT.glob("models/marts/**/*.sql"),
+        *PROJECT.glob("tests/sql/invariants/*.sql"),
+    ]
+    places += [
+        PROJECT / "macros" / name
+        for name in ("strategies.sql", "policies.sql", "survivorship.sql", "text.sql")
+    ]
     for place in places:
         sql = re.sub(r"\{#.*?#\}", " ", place.read_text(), flags=re.DOTALL)
         for word in ENGINE_WORDS:
@@ -96,6 +113,10 @@ def test_models_quote_names_through_the_adapter():
 
 
 def test_the_check_itself_sees_what_is_banned():
-    for construct, sample in {":: cast": "select a::int", "qualify": "select 1 qualify true", "plain trim": "select trim(a)"}.items():
+    for construct, sample in {
+        ":: cast": "select a::int",
+        "qualify": "select 1 qualify true",
+        "plain trim": "select trim(a)",
+    }.items():
         assert re.search(BANNED[construct], without_text(sample))
     assert not re.search(BANNED[":: cast"], without_text("select '::' as \"a::b\""))

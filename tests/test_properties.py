@@ -21,7 +21,13 @@ EXAMPLES = int(os.environ.get("CRM_MERGE_EXAMPLES", "1"))
 def rules(examples: int) -> settings:
     phases = (Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if EXAMPLES > 1 else []))
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-    return settings(max_examples=examples * EXAMPLES, deadline=None, phases=phases, suppress_health_check=checks, derandomize=EXAMPLES == 1)
+    return settings(
+        max_examples=examples * EXAMPLES,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=checks,
+        derandomize=EXAMPLES == 1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,11 @@ def run(runner: Runner, folder, case: Case, **options):
 
 
 def crosswalk(merge) -> set[tuple]:
-    return set(merge.query("select source, source_row, original_row, entity_id, match_tier, matched_on from crosswalk"))
+    return set(
+        merge.query(
+            "select source, source_row, original_row, entity_id, match_tier, matched_on from crosswalk"
+        )
+    )
 
 
 @rules(45)
@@ -63,7 +73,11 @@ def test_threads_and_memory_change_no_byte(runner, folder, monkeypatch, case, th
 
 
 @rules(6)
-@given(case=merges(), random=st.randoms(use_true_random=False), strategy=st.sampled_from(["min", "max", "unanimous"]))
+@given(
+    case=merges(),
+    random=st.randoms(use_true_random=False),
+    strategy=st.sampled_from(["min", "max", "unanimous"]),
+)
 def test_shuffled_rows_keep_entities_and_folds(runner, folder, case, random, strategy):
     """I3, second half. An original of several entities is left out: they are ordered by their first row."""
     case.spec["strategies"] = {"default": strategy}
@@ -78,7 +92,10 @@ def test_shuffled_rows_keep_entities_and_folds(runner, folder, case, random, str
 
 
 @rules(6)
-@given(case=merges(keys_only=True), noise=st.sampled_from(["upper", "tab", "nbsp", "zero width", "nfd", "mailto"]))
+@given(
+    case=merges(keys_only=True),
+    noise=st.sampled_from(["upper", "tab", "nbsp", "zero width", "nfd", "mailto"]),
+)
 def test_noise_in_keys_changes_no_link(runner, folder, case, noise):
     """I4, for e-mail, phone and LinkedIn, whose case and spaces say nothing."""
     case.spec["match_on"] = ["email", "phone", "linkedin"]
@@ -101,15 +118,21 @@ def test_noise_in_keys_changes_no_link(runner, folder, case, noise):
     after = run(runner, folder, case)
     assert crosswalk(after) == crosswalk(before)
     columns = "match_quality, match_status, match_tier, matched_on, entity_id, n_enriched_rows"
-    assert after.query(f"select {columns} from merged_result") == before.query(f"select {columns} from merged_result")
+    assert after.query(f"select {columns} from merged_result") == before.query(
+        f"select {columns} from merged_result"
+    )
 
 
 @rules(6)
-@given(case=merges(), junk=st.lists(st.sampled_from(["", " ", "n/a", "NULL", "\u00a0", "info@", "x"]), min_size=1, max_size=4), last=st.booleans())
+@given(
+    case=merges(),
+    junk=st.lists(st.sampled_from(["", " ", "n/a", "NULL", "\u00a0", "info@", "x"]), min_size=1, max_size=4),
+    last=st.booleans(),
+)
 def test_rows_without_a_valid_key_change_nothing_else(runner, folder, case, junk, last):
     """I6."""
     before = run(runner, folder, case)
-    name, table = case.enriched[-1 if last else 0]
+    _name, table = case.enriched[-1 if last else 0]
     keys = {"email", "work_email", "telephone", "linkedin_url", "tax_no", "crm_id"}
     for text in junk:
         blank = "" if text in ("info@", "x") and {"tax_no", "crm_id"} & set(table.headers) else text
@@ -126,11 +149,18 @@ def test_merging_the_result_again_changes_no_data(runner, folder, case):
     first = run(runner, folder, case).table("merged_result")
     data = len(first.headers) - len(MATCH_COLUMNS)
     # keys that vendors brought are CRM data now and may link more: only CRM columns that were there are compared
-    again = run(runner, folder, Case(case.spec | {"match_on": case.spec["match_on"]}, first, case.enriched)).table("merged_result")
+    again = run(
+        runner, folder, Case(case.spec | {"match_on": case.spec["match_on"]}, first, case.enriched)
+    ).table("merged_result")
     assert again.headers == first.headers
     before = [[cell for cell in row[:data]] for row in first.rows]
     after = [[cell for cell in row[:data]] for row in again.rows]
-    changed = [(old, new) for old_row, new_row in zip(before, after, strict=True) for old, new in zip(old_row, new_row, strict=True) if old.strip() and old != new]
+    changed = [
+        (old, new)
+        for old_row, new_row in zip(before, after, strict=True)
+        for old, new in zip(old_row, new_row, strict=True)
+        if old.strip() and old != new
+    ]
     assert not changed
 
 

@@ -69,7 +69,22 @@ def test_every_spelling_of_a_file_reads_the_same(runner, tmp_path, spelling):
 
 
 def test_cells_of_the_original_stay_raw(merge):
-    odd = ["007", "1e5", "01/02/2024", "TRUE", " padded ", "n/a", "NULL", "\t", "Zoe\u0308", "'=1+1", "=1+1", "a\r\nb", "{{ 1 }}", "x" * 20_000]
+    odd = [
+        "007",
+        "1e5",
+        "01/02/2024",
+        "TRUE",
+        " padded ",
+        "n/a",
+        "NULL",
+        "\t",
+        "Zoe\u0308",
+        "'=1+1",
+        "=1+1",
+        "a\r\nb",
+        "{{ 1 }}",
+        "x" * 20_000,
+    ]
     original = Table(["Email", "Cell"], [[f"p{n}@x.com", cell] for n, cell in enumerate(odd)])
     result = merge({"match_on": ["email"]}, original, [("v", Table(["email"], [["p0@x.com"]]))])
     assert result.ok, result.problems
@@ -77,7 +92,16 @@ def test_cells_of_the_original_stay_raw(merge):
 
 
 def test_hostile_headers_are_only_names(merge):
-    headers = ["Email", 'quo"te', "'; drop table merged_result; --", "{{ 1/0 }}", "{% raw %}", "../../etc/passwd", "select", "a" * 300]
+    headers = [
+        "Email",
+        'quo"te',
+        "'; drop table merged_result; --",
+        "{{ 1/0 }}",
+        "{% raw %}",
+        "../../etc/passwd",
+        "select",
+        "a" * 300,
+    ]
     original = Table(headers, [["p@x.com", *[str(n) for n in range(len(headers) - 1)]]])
     vendor = Table(["email", *[f"{header} 2" for header in headers[1:]]], [["p@x.com", *"abcdefg"]])
     result = merge({"match_on": ["email"]}, original, [("v", vendor)])
@@ -91,12 +115,21 @@ def test_no_name_of_a_column_meets_a_name_of_the_merge(merge):
     """Vendors and CRMs call columns what our models call theirs."""
     names = ["Entity", "entity_rank", "first_ord", "n_records", "original_row", "record", "node", "component", "source", "side",
              "n_entities", "is_direct", "Position", "votes", "form", "value", "least", "k", "row", "file", "e", "o", "c", "tier"]  # fmt: skip
-    original = Table(["Email", *names], [["p@x.com", *["" for _ in names]], ["q@x.com", *[f"own {name}" for name in names]]])
+    original = Table(
+        ["Email", *names],
+        [["p@x.com", *["" for _ in names]], ["q@x.com", *[f"own {name}" for name in names]]],
+    )
     vendor = Table(["email", *names], [["p@x.com", *[f"given {name}" for name in names]]])
-    spec = {"match_on": ["email"], "strategies": {"votes": "most_frequent", "form": "collect", "least": "min", "value": "unanimous"}}
+    spec = {
+        "match_on": ["email"],
+        "strategies": {"votes": "most_frequent", "form": "collect", "least": "min", "value": "unanimous"},
+    }
     result = merge(spec, original, [("v", vendor)], command="build", select=None)
     assert result.ok, result.problems
-    assert [row[1 : len(names) + 1] for row in result.table("merged_result").rows] == [vendor.rows[0][1:], original.rows[1][1:]]
+    assert [row[1 : len(names) + 1] for row in result.table("merged_result").rows] == [
+        vendor.rows[0][1:],
+        original.rows[1][1:],
+    ]
     new = merge(spec, Table(["Email"], [["p@x.com"]]), [("v", vendor)], command="build", select=None)
     assert new.ok, new.problems
     assert new.table("merged_result").rows[0][1 : len(names) + 1] == vendor.rows[0][1:]
@@ -140,7 +173,10 @@ def slow_count(data: str, delimiter: str, columns: int) -> int | None:
 
 @settings(max_examples=1500, deadline=None)
 @given(
-    data=st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é"]), max_size=30).map("".join),
+    data=st.lists(
+        st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é"]),
+        max_size=30,
+    ).map("".join),
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=10),
     columns=st.sampled_from([1, 3]),
 )
@@ -171,7 +207,11 @@ def test_a_line_end_inside_a_cell_survives_a_clean_copy(runner, tmp_path):
     """The rest of the line after a quoted cell with line ends keeps its own end."""
     merge = merged_with(runner, tmp_path, b'key,place,note\r\n1,"a\r\nb",x\n2,c,y\r3,d,z')
     assert merge.ok, merge.problems
-    assert merge.query("select place, note from merged_result where key < '4'") == [("a\r\nb", "x"), ("c", "y"), ("d", "z")]
+    assert merge.query("select place, note from merged_result where key < '4'") == [
+        ("a\r\nb", "x"),
+        ("c", "y"),
+        ("d", "z"),
+    ]
 
 
 def test_cells_with_stray_quotes(runner, tmp_path):

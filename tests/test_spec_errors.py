@@ -137,7 +137,11 @@ def test_a_declared_encoding_that_does_not_decode(runner, spec, tmp_path):
 
 def test_output_names_never_clash(runner, spec, tmp_path):
     write_csv(tmp_path / "vendor.csv", Table(["email", "match_tier"], [["a@x.com", "1"]]))
-    refused(runner, spec, ["'match_tier' would become the column 'match_tier', a name that the merge's own column has"])
+    refused(
+        runner,
+        spec,
+        ["'match_tier' would become the column 'match_tier', a name that the merge's own column has"],
+    )
     write_csv(tmp_path / "vendor.csv", Table(["email", "First Name", "first_name"], [["a@x.com", "1", "2"]]))
     refused(runner, spec, ["'first_name' means 'first_name', which another column of the file has already"])
     write_csv(tmp_path / "vendor.csv", VENDOR)
@@ -153,8 +157,13 @@ def test_a_bad_row_of_the_original_is_refused_or_set_aside(runner, spec, tmp_pat
     spec["original"]["on_bad_row"] = "set_aside"
     merge = runner(spec, command="build", select=None)
     assert merge.ok, merge.problems
-    assert merge.query("select source, source_row, raw_text from rejected_rows") == [("original", 2, "2,b@x.com")]
-    assert [row[:3] for row in merge.query("select * from merged_result")] == [("1", "a@x.com", "CEO"), ("3", "a@x.com", "CTO")]
+    assert merge.query("select source, source_row, raw_text from rejected_rows") == [
+        ("original", 2, "2,b@x.com")
+    ]
+    assert [row[:3] for row in merge.query("select * from merged_result")] == [
+        ("1", "a@x.com", "CEO"),
+        ("3", "a@x.com", "CTO"),
+    ]
     # row numbers are those of the file, the rejected row counted
     assert merge.query("select original_row from crosswalk order by 1") == [(1,), (3,)]
 
@@ -165,7 +174,9 @@ def test_few_bad_rows_of_a_vendor_are_rejected_and_many_refused(runner, spec, tm
     (tmp_path / "vendor.csv").write_text("\n".join(lines) + "\n")
     merge = runner(spec, command="build", select=None)
     assert merge.ok, merge.problems
-    assert merge.query("select source, source_row, reason from rejected_rows") == [("apollo", 151, "too few cells: 2 of 3")]
+    assert merge.query("select source, source_row, reason from rejected_rows") == [
+        ("apollo", 151, "too few cells: 2 of 3")
+    ]
     assert merge.query("select source_row from crosswalk") == [(302,)]
     (tmp_path / "vendor.csv").write_text("email,title,industry\na@x.com,CTO\nb@x.com,x,y\n")
     merge = runner(spec)
@@ -177,7 +188,10 @@ def test_gzipped_and_header_only_files_are_fine(runner, spec, tmp_path):
     with gzip.open(tmp_path / "vendor.csv.gz", "wt") as file:
         file.write("email,title,industry\na@x.com,CTO,ores\n")
     (tmp_path / "empty.csv").write_text("email,title")
-    spec["enriched"] = [{"name": "a", "path": str(tmp_path / "vendor.csv.gz")}, {"name": "b", "path": str(tmp_path / "empty.csv")}]
+    spec["enriched"] = [
+        {"name": "a", "path": str(tmp_path / "vendor.csv.gz")},
+        {"name": "b", "path": str(tmp_path / "empty.csv")},
+    ]
     merge = runner(spec, command="build", select=None)
     assert merge.ok, merge.problems
     assert merge.query("select original_row from crosswalk") == [(1,)]
@@ -189,7 +203,10 @@ def test_a_glob_is_one_vendor_of_several_files(runner, spec, tmp_path):
     spec["enriched"] = [{"name": "parts", "path": str(tmp_path / "part*.csv")}]
     merge = runner(spec)
     assert merge.ok, merge.problems
-    assert merge.query("select source, source_row from crosswalk order by 1") == [("parts/part1.csv", 1), ("parts/part2.csv", 1)]
+    assert merge.query("select source, source_row from crosswalk order by 1") == [
+        ("parts/part1.csv", 1),
+        ("parts/part2.csv", 1),
+    ]
     assert merge.query('select "Title" from merged_result') == [("CEO",), ("T1",)]
 
 
@@ -200,4 +217,7 @@ def test_files_of_one_name_in_two_folders_are_told_apart(runner, spec, tmp_path)
     spec["enriched"] = [{"name": "parts", "path": str(tmp_path / "*" / "x.csv")}]
     merge = runner(spec, command="build", select=None)
     assert merge.ok, merge.problems
-    assert merge.query("select source from crosswalk order by 1") == [("parts/june/x.csv",), ("parts/may/x.csv",)]
+    assert merge.query("select source from crosswalk order by 1") == [
+        ("parts/june/x.csv",),
+        ("parts/may/x.csv",),
+    ]

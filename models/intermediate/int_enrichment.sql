@@ -1,7 +1,9 @@
 {{ config(materialized='view') }}
 {%- set plan = merge_plan() %}
 with firsts as (
-  select * from {{ ref('int_matches') }} where entity_rank = 1
+  select *
+  from {{ ref('int_matches') }}
+  where entity_rank = 1
 ),
 
 -- an original of several entities: what its first entity lacks comes from the next that has it
