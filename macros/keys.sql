@@ -19,7 +19,8 @@
 {% macro keys_email(text) -%}
   {#- <a@b> parts if there are any, else the cell split at ; , | and newlines; then no white space, mailto:,
       quotes; lower-case; Gmail's dots and known providers' +tags dropped; role mailboxes are no keys.
-      The one pattern stands outside the lambdas: inside one it would be compiled again for every row. -#}
+      The one pattern stands outside the lambdas: inside one it would be compiled again for every row. Lists are
+      asked by list_contains: a long IN becomes a join, and a join does not keep the rows in file order. -#}
   {%- set parts -%}
     case when contains({{ text }}, '<')
       then array_to_string(regexp_extract_all({{ text }}, '<([^<>]*@[^<>]*)>', 1), ';;')
@@ -37,18 +38,19 @@
   {%- set label = '[' ~ letter ~ '](?:[' ~ letter ~ '-]*[' ~ letter ~ '])?' -%}
   {%- set address = "(?:^|;)[\"''(<]*(?:mailto:)?[\"''(<]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@(?:' ~ label ~ "[.])+[a-z\\x{80}-\\x{10ffff}][" ~ letter ~ '-]*[' ~ letter ~ "])[.]?(?:[?][^;]*)?[\"'').>]*(?:;|$)" -%}
   {%- set plain = '[A-Za-z0-9_%+-]+(?:[.][A-Za-z0-9_%+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9] *' -%}
-  {%- set roles = sql_texts(reference('role_mailboxes', 'local_part')) -%}
+  {%- set roles = sql_list(reference('role_mailboxes', 'local_part')) -%}
   {%- set one = 'lower(rtrim(' ~ text ~ '))' -%}
   case
     when {{ text }} is null or not contains({{ text }}, '@') then []
     when regexp_full_match({{ text }}, '{{ plain }}') and not regexp_matches({{ text }}, '[+]|(?i:@g(?:oogle)?mail[.]com)') then
-      case when split_part({{ one }}, '@', 1) in ({{ roles }}) then [] else [{{ one }}] end
+      case when list_contains({{ roles }}, split_part({{ one }}, '@', 1)) then [] else [{{ one }}] end
     else list_distinct(list_filter(
       list_transform(
         regexp_extract_all({{ prepared }}, '{{ address }}', 1),
         lambda address: {{ canonical_mailbox("split_part(address, '@', 1)", "split_part(address, '@', 2)") }}
       ),
-      lambda mailbox: length(split_part(mailbox, '@', 1)) <= 64 and split_part(mailbox, '@', 1) not in ('', {{ roles }})
+      lambda mailbox: length(split_part(mailbox, '@', 1)) between 1 and 64
+        and not list_contains({{ roles }}, split_part(mailbox, '@', 1))
     ))
   end
 {%- endmacro %}
@@ -59,7 +61,7 @@
   case
     when {{ domain }} in ('gmail.com', 'googlemail.com')
       then replace(split_part({{ local }}, '+', 1), '.', '') || '@gmail.com'
-    when {{ domain }} in ({{ sql_texts(reference('tag_providers', 'domain')) }})
+    when list_contains({{ sql_list(reference('tag_providers', 'domain')) }}, {{ domain }})
       then split_part({{ local }}, '+', 1) || '@' || {{ domain }}
     else {{ local }} || '@' || {{ domain }}
   end

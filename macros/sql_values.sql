@@ -14,14 +14,6 @@
 {% endmacro %}
 
 
-{% macro sql_texts(values) %}
-  {#- 'a', 'b': text literals for IN (…). -#}
-  {%- set texts = [] -%}
-  {%- for value in values -%}{%- do texts.append(sql_text(value)) -%}{%- endfor -%}
-  {%- do return(texts | join(', ')) -%}
-{% endmacro %}
-
-
 {% macro sql_name(name) %}
   {#- "First ""Name""": an identifier, whatever a header holds. -#}
   {%- do return(adapter.quote(name.replace('"', '""'))) -%}

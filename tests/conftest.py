@@ -40,13 +40,16 @@ class Merge:
     ok: bool
     problems: list[str]
 
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self.directory / "merge.duckdb"), read_only=True)
+
     def query(self, sql: str) -> list[tuple]:
-        with duckdb.connect(str(self.directory / "merge.duckdb"), read_only=True) as connection:
+        with self.connect() as connection:
             return connection.execute(sql).fetchall()
 
     def table(self, name: str) -> Table:
         """A relation as text, '' for null, in its stored order."""
-        with duckdb.connect(str(self.directory / "merge.duckdb"), read_only=True) as connection:
+        with self.connect() as connection:
             cursor = connection.execute(f'select * from "{name}"')
             headers = [column[0] for column in cursor.description]
             rows = [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration import crm_files
+from orchestration import crm_files, publish
 from orchestration.crm_files import FileProblem, RowCounter
 from tests.conftest import write_csv
 from tests.oracle import Table
@@ -201,6 +201,36 @@ def test_profile_says_what_was_found(tmp_path):
         "path": str(tmp_path / "x.csv"), "encoding": "cp1252", "delimiter": ";", "header": ["key", "place"],
         "physical_rows": 1, "bytes": 16, "sha256": found["sha256"], "clean": False,
     }  # fmt: skip
+
+
+KEYS = {"email": "p{}@x.com", "phone": "(212) 555-{:04d}", "linkedin": "linkedin.com/in/p{}", "tax": "T {}"}
+
+
+def test_rows_keep_their_places(runner, tmp_path):
+    """Enough rows for several buffers, row groups and threads: a landed row's number is its place in the file.
+
+    A join anywhere in the landing query holds back small chunks to its end; a long IN list is such a join.
+    """
+    n = 120_000
+    (tmp_path / "crm.csv").write_text("Id,email,phone,linkedin,tax,filler\n" + "".join(
+        f"{i},{','.join(text.format(i) for text in KEYS.values())},{'x' * (i % 97)}\n" for i in range(1, n + 1)))  # fmt: skip
+    (tmp_path / "v.csv").write_text("email,phone,linkedin,tax,place\n" + "".join(
+        f"{','.join(text.format(i) for text in KEYS.values())},{i}\n" for i in range(1, n + 1, 3)))  # fmt: skip
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "match_on": ["email", "phone", "linkedin", {"column": "tax", "compare": "normalized"}],
+        "region": "US",
+    }
+    merge = runner(spec)
+    assert merge.ok, merge.problems
+    assert merge.query('select count(*) from merged_result where cast("Id" as bigint) <> rowid + 1') == [(0,)]
+    assert merge.query('select count(*) from stg_original where cast("Id" as bigint) <> _merge_row') == [(0,)]
+    assert merge.query("select count(*) from stg_enriched where cast(place as bigint) <> 3 * _merge_row - 2") == [(0,)]
+    # the result is published as the table lies
+    publish.write(merge.connect(), tmp_path, "csv", [])
+    with (tmp_path / "merged_result.csv").open() as file:
+        assert [row["Id"] for row in csv.DictReader(file)] == [str(i) for i in range(1, n + 1)]
 
 
 def test_a_line_end_inside_a_cell_survives_a_clean_copy(runner, tmp_path):

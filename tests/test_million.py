@@ -1,0 +1,50 @@
+"""A million rows within the default limit. No time is asserted: figures are in the README."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+from tests.conftest import PROJECT
+
+ROWS = 1_000_000
+
+
+@pytest.mark.slow
+def test_a_million_rows_fit_the_default_limit(tmp_path):
+    """1 M originals and 3 × 0.6 M vendor rows on three keys, every invariant checked, against a plain join on e-mail."""
+    subprocess.run([sys.executable, PROJECT / "benchmarks" / "workload.py", str(ROWS), tmp_path], check=True)
+    spec = tmp_path / "spec.yml"
+    spec.write_text(spec.read_text().replace("[email]", "[email, phone, linkedin]"))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DUCKDB_")}
+    done = subprocess.run(
+        [PROJECT / ".venv/bin/crm-merge", "run", spec, "--dir", tmp_path / "m"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    assert json.loads((tmp_path / "m/out/manifest.json").read_text())["rows"] == ROWS
+    with duckdb.connect() as connection:
+        connection.execute(f"create view crm as from read_csv('{tmp_path}/crm.csv', all_varchar=true)")
+        connection.execute(
+            f"create view result as from read_csv('{tmp_path}/m/out/merged_result.csv', all_varchar=true)"
+        )
+        # the same rows in the same order, their own cells unchanged where they were not blank
+        assert connection.execute("""
+            select count(*) from (select *, row_number() over () as n from crm) as c
+            full join (select *, row_number() over () as n from result) as r on c.n = r.n
+            where c."Id" is distinct from r."Id" or c."Notes" is distinct from r."Notes"
+              or (c."Email" is not null and c."Email" is distinct from r."Email")""").fetchone() == (0,)
+        # whoever shares an e-mail address with a vendor row is matched on it
+        assert connection.execute(f"""
+            select count(*) from crm as c join result as r on c."Id" = r."Id"
+            where (lower(trim(c."Email")) in (select lower(work_email) from read_csv('{tmp_path}/v*.csv', all_varchar=true)))
+              <> (coalesce(r.matched_on, '') like 'email%')""").fetchone() == (0,)
