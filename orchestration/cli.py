@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from orchestration import dbt_run, publish, spec_file
+from orchestration import dbt_run, engine, publish, spec_file
 
 app = typer.Typer(
     help="Merges a CRM export with enriched vendor files.",
@@ -106,7 +106,9 @@ def validate(spec: Spec) -> None:
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """Returns the spec of a file, or ends with what is wrong with it."""
+    """Returns the spec of a file, or ends with what is wrong with it or with the environment."""
+    if wrong := engine.problems():
+        stop(wrong)
     try:
         return spec_file.load(path)
     except spec_file.SpecProblem as problem:

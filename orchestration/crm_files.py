@@ -31,6 +31,9 @@ from typing import IO, Any
 import numpy as np
 from charset_normalizer import from_bytes
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt_common.exceptions import DbtRuntimeError
+
+from orchestration import engine
 
 PROJECT = Path(__file__).resolve().parent.parent
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -457,8 +460,12 @@ class Plugin(BasePlugin):
     """Registers the functions, and makes the merge directory before DuckDB opens its file there."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        """Makes the merge directory."""
+        """Checks the environment and makes the merge directory."""
         self.profiles: dict[str, dict[str, Any]] = {}
+        if wrong := engine.problems():
+            raise DbtRuntimeError(
+                "crm-merge: The environment's settings can not be used.\n- " + "\n- ".join(wrong)
+            )
         if self.creds and self.creds.path and self.creds.path != ":memory:":
             (Path(self.creds.path).resolve().parent / "landing").mkdir(parents=True, exist_ok=True)
 

@@ -143,6 +143,8 @@ def sentences(message: str) -> list[str]:
             "another process has this merge directory's merge.duckdb open; close it, or use another --dir"
         ]
     text = re.sub(r"\x1b\[[0-9;]*m", "", message).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]  # the exception; where it was raised is in the log
     return [text] if text else []
 
 

@@ -14,17 +14,12 @@ from typing import Any
 
 import duckdb
 
+from orchestration import engine
+
 
 def connect(directory: Path) -> duckdb.DuckDBPyConnection:
     """Opens a merge's database to read, under the same limits as the merge itself."""
-    config: dict[str, Any] = {
-        "memory_limit": os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB"),
-        "temp_directory": os.environ.get("DUCKDB_TEMP_DIR", str(directory / "spill")),
-        "autoinstall_known_extensions": False,
-    }
-    if threads := os.environ.get("DUCKDB_THREADS"):
-        config["threads"] = int(threads)
-    return duckdb.connect(str(directory / "merge.duckdb"), read_only=True, config=config)
+    return duckdb.connect(str(directory / "merge.duckdb"), read_only=True, config=engine.settings(directory))
 
 
 def sql_text(value: str | Path) -> str:

@@ -167,6 +167,22 @@ def test_too_little_memory_is_told_with_the_limit(spec, tmp_path):
     assert "memory limit of 5MB" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DUCKDB_MEMORY_LIMIT", "lots", "'lots' is not an amount of memory. Accepted: such as 500MB"),
+        ("DUCKDB_THREADS", "zero", "'zero' is not a number of threads"),
+        ("DUCKDB_TEMP_DIR", "/proc/none", "'/proc/none' can't be used to spill to"),
+    ],
+)
+def test_settings_of_the_environment_are_checked(spec, name, value, said):
+    for command in ("run", "validate"):
+        code, _, err = crm_merge(command, spec, **{name: value})
+        assert code == 1
+        assert said in err
+        assert "Traceback" not in err
+
+
 def test_partitioned_parquet_is_a_folder(spec, tmp_path):
     spec.write_text(spec.read_text().replace("[csv, parquet]", "[parquet], partition_by: [match_quality]"))
     code, _, err = crm_merge("run", spec, "--dir", tmp_path / "m")

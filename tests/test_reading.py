@@ -226,7 +226,9 @@ def test_rows_keep_their_places(runner, tmp_path):
     assert merge.ok, merge.problems
     assert merge.query('select count(*) from merged_result where cast("Id" as bigint) <> rowid + 1') == [(0,)]
     assert merge.query('select count(*) from stg_original where cast("Id" as bigint) <> _merge_row') == [(0,)]
-    assert merge.query("select count(*) from stg_enriched where cast(place as bigint) <> 3 * _merge_row - 2") == [(0,)]
+    assert merge.query(
+        "select count(*) from stg_enriched where cast(place as bigint) <> 3 * _merge_row - 2"
+    ) == [(0,)]
     # the result is published as the table lies
     publish.write(merge.connect(), tmp_path, "csv", [])
     with (tmp_path / "merged_result.csv").open() as file:
