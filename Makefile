@@ -12,7 +12,7 @@ build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
 test: $(VENV)/installed  ## set everything up and pass every test (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

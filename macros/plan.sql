@@ -39,7 +39,6 @@
 
   {#- The columns that vendors bring, in order of first appearance, with what the spec says of each. -#}
   {%- set known = (header_of.keys() | list) + (found.keys() | list) -%}
-  {%- set vendor_ranks = {} -%}
   {%- set groups = plan_groups(spec, names, known, found, problems) -%}
   {%- set strategies = {} -%}
   {%- for column, strategy in spec.strategies.columns.items() if column != 'default' -%}
@@ -58,7 +57,7 @@
   {%- for column, h in found.items() -%}
     {%- set header = header_of.get(column) -%}
     {%- set policy = policies.get(column, spec.overwrite.default) -%}
-    {%- set group = (groups | selectattr('columns', 'contains', column) | list + [none])[0] if false else group_of(groups, column) -%}
+    {%- set group = group_of(groups, column) -%}
     {%- set strategy = strategy_plan(strategies.get(column, spec.strategies.default), profile.files, names, found, 'strategies.' ~ column, problems) -%}
     {%- set output = column ~ '_enriched' if header and policy == 'suffix' else (none if header else column) -%}
     {%- do vendor.append({
@@ -66,7 +65,10 @@
       'key_type': h.key_type, 'is_name': h.is_name, 'group': group, 'strategy': strategy,
     }) -%}
   {%- endfor -%}
-  {%- do output_name_problems(crm, vendor, profile.files, found, problems) -%}
+  {%- set outputs = output_names(crm, vendor, profile.files, found, problems) -%}
+  {%- for column in spec.partition_by if column not in outputs -%}
+    {%- do problems.append("export.partition_by: the result has no column '" ~ column ~ "'" ~ did_you_mean(column | string, outputs)) -%}
+  {%- endfor -%}
 
   {%- set tiers = plan_tiers(spec, names, known, header_of, found, file_columns, profile.files, problems) -%}
   {%- for group in groups -%}
@@ -252,8 +254,8 @@
 {% endmacro %}
 
 
-{% macro output_name_problems(crm, vendor, files, found, problems) %}
-  {#- Column names never clash silently. -#}
+{% macro output_names(crm, vendor, files, found, problems) %}
+  {#- The columns of merged_result; names never clash silently. -#}
   {%- set taken = {} -%}
   {%- for h in crm -%}{%- do taken.update({h.header | lower: "the CRM's column '" ~ h.header ~ "'"}) -%}{%- endfor -%}
   {%- for name in match_columns() -%}{%- do taken.update({name: "the merge's own column"}) -%}{%- endfor -%}
@@ -264,6 +266,7 @@
     {%- endif -%}
     {%- do taken.update({v.output | lower: "column '" ~ v.output ~ "'"}) -%}
   {%- endfor -%}
+  {%- do return((crm | map(attribute='header') | list) + (vendor | map(attribute='output') | select | list) + match_columns()) -%}
 {% endmacro %}
 
 

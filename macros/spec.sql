@@ -23,6 +23,7 @@
     'strategies': {'default': strategies.get('default', 'first'), 'columns': strategies},
     'groups': spec.get('groups') or [],
     'overwrite': {'default': overwrite.get('default', 'fill'), 'columns': overwrite},
+    'partition_by': (spec.get('export') or {}).get('partition_by') or [],
   }) -%}
 {% endmacro %}
 
@@ -198,7 +199,13 @@
         {%- do problems.append("export.formats: unknown format '" ~ format ~ "'" ~ did_you_mean(format, ['csv', 'parquet'])) -%}
       {%- endfor -%}
     {%- endif -%}
-    {%- if export.get('to') and '://' in export.to | string -%}
+    {%- set parts = export.get('partition_by') or [] -%}
+    {%- if parts is string or parts is mapping or (parts and 'parquet' not in formats) -%}
+      {%- do problems.append('export.partition_by: expected a list of columns for the parquet format, found ' ~ tojson(parts)) -%}
+    {%- endif -%}
+    {%- if export.get('to') and export.to is not string -%}
+      {%- do problems.append('export.to: expected a folder, found ' ~ tojson(export.to)) -%}
+    {%- elif export.get('to') and '://' in export.to | string -%}
       {%- do problems.append("export.to: '" ~ export.to ~ "' is a remote path, which is not supported yet; use a local folder") -%}
     {%- endif -%}
   {%- endif -%}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import duckdb
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -80,8 +81,8 @@ def run(
         screen.print(f"100 %  {checks:>13,} checks passed")
         try:
             manifest = publish.publish(place, wanted, time.monotonic() - started)
-        except OSError as error:
-            stop([f"the result could not be published: {error}"])
+        except (OSError, duckdb.Error) as error:
+            stop([f"the result could not be published, what was published before is untouched: {error}"])
         summarise(place, wanted, manifest, outcome, time.monotonic() - started)
         shutil.rmtree(place / "spill", ignore_errors=True)
 

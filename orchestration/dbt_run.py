@@ -93,9 +93,9 @@ def run(
     outcome.ok = process.returncode == 0
     outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if not outcome.ok and not outcome.problems:
-        outcome.problems = [line for line in unread[-5:] if line] or [
-            f"dbt ended with exit code {process.returncode}"
-        ]
+        code = process.returncode
+        ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
+        outcome.problems = [line for line in unread[-5:] if line] or [ended]
     return outcome
 
 

@@ -14,7 +14,7 @@ class SpecProblem(Exception):
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Returns the spec of a YAML file, input paths relative to the file made absolute.
+    """Returns the spec of a YAML file, paths relative to the file made absolute.
 
     Only what keeps the file from being read is checked here; the spec itself is checked by dbt.
     """
@@ -43,6 +43,9 @@ def load(path: Path) -> dict[str, Any]:
     for file in input_files(spec):
         if isinstance(file.get("path"), str) and "://" not in file["path"]:
             file["path"] = str(path.resolve().parent / Path(file["path"]).expanduser())
+    export = spec.get("export")
+    if isinstance(export, dict) and isinstance(export.get("to"), str) and "://" not in export["to"]:
+        export["to"] = str(path.resolve().parent / Path(export["to"]).expanduser())
     return plain(spec)
 
 

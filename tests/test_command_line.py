@@ -183,6 +183,14 @@ def test_settings_of_the_environment_are_checked(spec, name, value, said):
         assert "Traceback" not in err
 
 
+def test_export_to_another_folder_is_relative_to_the_spec(spec, tmp_path):
+    spec.write_text(spec.read_text().replace("export: {", "export: {to: results/today, "))
+    code, out, err = crm_merge("run", spec, "--dir", tmp_path / "m")
+    assert code == 0, err
+    assert "results/today/merged_result.csv" in out
+    assert (tmp_path / "results" / "today" / "manifest.json").exists()
+
+
 def test_partitioned_parquet_is_a_folder(spec, tmp_path):
     spec.write_text(spec.read_text().replace("[csv, parquet]", "[parquet], partition_by: [match_quality]"))
     code, _, err = crm_merge("run", spec, "--dir", tmp_path / "m")

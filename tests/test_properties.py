@@ -142,6 +142,24 @@ def test_rows_without_a_valid_key_change_nothing_else(runner, folder, case, junk
     assert crosswalk(after) == crosswalk(before)
 
 
+@rules(3)
+@given(order=st.permutations(range(6)))
+def test_a_chain_through_files_in_any_order_is_one_entity(runner, folder, order):
+    """I5: each file shares one key with the next only; blank keys in between join nothing."""
+    keys = [(f"p{n}@x.com" if n % 2 else "", f"212555010{n}" if n % 2 == 0 else "") for n in range(7)]
+    tables = []
+    for n in range(6):
+        row = [keys[n][0] or keys[n + 1][0], keys[n][1] or keys[n + 1][1], f"file {n}"]
+        tables.append(
+            (f"v{n}", Table(["email", "phone", "title"], [row, ["", "", "no key"], ["n/a", "-", "no key"]]))
+        )
+    original = Table(["Email", "Phone"], [["", "2125550100"], ["p5@x.com", ""], ["q@x.com", ""]])
+    spec = {"region": "US", "match_on": ["email", "phone"]}
+    merge = run(runner, folder, Case(spec, original, [tables[n] for n in order]))
+    assert len({entity for _, _, _, entity, _, _ in crosswalk(merge)}) == 1
+    assert merge.query("select n_enriched_rows from merged_result") == [(6,), (6,), (0,)]
+
+
 @rules(6)
 @given(case=merges(policies=["fill"]))
 def test_merging_the_result_again_changes_no_data(runner, folder, case):

@@ -59,6 +59,7 @@ WRONG_SPECS = {
     "delimiter": (("enriched", 0, "delimiter"), ",,", ["enriched[0].delimiter: \",,\" is not accepted"]),
     "on_bad_row": (("original", "on_bad_row"), "skip", ["original.on_bad_row: 'skip' is not accepted. Accepted: refuse, set_aside"]),
     "export format": (("export",), {"formats": ["xlsx"]}, ["export.formats: unknown format 'xlsx'", "csv, parquet"]),
+    "partition by no column": (("export",), {"formats": ["parquet"], "partition_by": ["titel"]}, ["export.partition_by: the result has no column 'titel'"]),
     "header to map that is not there": (("enriched", 0, "columns"), {"Mobil": "phone"}, ["enriched[0].columns: there is no header 'Mobil' in the file"]),
     "guards are not there yet": (("guards",), {}, ["guards: not supported yet"]),
     "assertions are not there yet": (("assertions",), "x.csv", ["assertions: not supported yet"]),
