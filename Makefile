@@ -30,13 +30,13 @@ lock:  ## renew requirements.txt from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
 	  --no-strip-extras --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.txt
 
-clean:  ## remove what was built, keep the virtual environment
-	rm -rf merges target logs
+clean:  ## remove dbt's files; merges and the virtual environment stay
+	rm -rf target logs
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "crm-merge needs Python 3.10 or newer, and '$(PYTHON)' is" \
-	       "$$($(PYTHON) --version 2>&1 || echo not installed)."; \
+	       "$$($(PYTHON) --version 2>/dev/null || echo not installed)."; \
 	  echo "Install a newer one (https://www.python.org/downloads/) and name it: make $(MAKECMDGOALS) PYTHON=python3.12"; \
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)

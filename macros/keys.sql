@@ -1,12 +1,12 @@
 {#- Match keys: key_stages(type, cell, region) gives the list of normalised keys in one cell, empty when none
     is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed. A new key type is
-    one macro keys_<type>(text) here, its name in key_types() and its columns in
+    one macro keys_<type>(text, is_name) here, its name in key_types() and its columns in
     seeds/reference/key_columns.csv. -#}
 
-{% macro key_stages(type, cell, region) %}
+{% macro key_stages(type, cell, region, is_name) %}
   {#- The queries over queries that compute a cell's keys, each {column: expression}: most types need one. -#}
   {%- if type == 'phone' -%}{%- do return(phone_stages(cell, region)) -%}{%- endif -%}
-  {%- do return([{(cell ~ '_' ~ type): context['keys_' ~ type](cell)}]) -%}
+  {%- do return([{(cell ~ '_' ~ type): context['keys_' ~ type](cell, is_name)}]) -%}
 {% endmacro %}
 
 
@@ -16,7 +16,7 @@
 {%- endmacro %}
 
 
-{% macro keys_email(text) -%}
+{% macro keys_email(text, is_name=false) -%}
   {#- <a@b> parts if there are any, else the cell split at ; , | and newlines; then no white space, mailto:,
       quotes; lower-case; Gmail's dots and known providers' +tags dropped; role mailboxes are no keys.
       The one pattern stands outside the lambdas: inside one it would be compiled again for every row. Lists are
@@ -68,7 +68,7 @@
 {%- endmacro %}
 
 
-{% macro keys_linkedin(text) -%}
+{% macro keys_linkedin(text, is_name=false) -%}
   {#- in/<slug> or company/<slug>, without scheme, host, query, locale; member ids keep their case. The
       first branch is the usual spelling, answered without the costly capture of the last. -#}
   {%- set path = "regexp_extract(regexp_replace(" ~ text ~ ", '[" ~ invisible() ~ "]', '', 'g'), '(?i)^(?:https?://)?(?:[a-z0-9-]+[.])*linkedin[.]com/(?:mwlite/)?((?:in|company)/[^/?#]+)', 1)" -%}
@@ -85,15 +85,15 @@
 {%- endmacro %}
 
 
-{% macro keys_exact(text) -%}
+{% macro keys_exact(text, is_name=false) -%}
   {#- The cell, NFC, without zero-width characters and outer white space; case and zeros are kept. -#}
   {%- set value = "regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ invisible() ~ "]+|[" ~ invisible() ~ "]+$', '', 'g')" -%}
-  case when {{ is_blank(text) }} then [] else [{{ value }}] end
+  case when {{ is_blank(text, is_name) }} then [] else [{{ value }}] end
 {%- endmacro %}
 
 
-{% macro keys_normalized(text) -%}
+{% macro keys_normalized(text, is_name=false) -%}
   {#- Like exact, but white space collapsed and case ignored. -#}
   {%- set value = "lower(regexp_replace(regexp_replace(nfc_normalize(" ~ text ~ "), '[" ~ zero_width() ~ "]|^[" ~ invisible() ~ "]+|[" ~ invisible() ~ "]+$', '', 'g'), '[" ~ white_space() ~ "]+', ' ', 'g'))" -%}
-  case when {{ is_blank(text) }} then [] else [{{ value }}] end
+  case when {{ is_blank(text, is_name) }} then [] else [{{ value }}] end
 {%- endmacro %}

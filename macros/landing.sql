@@ -15,15 +15,15 @@
 
 
 {% macro landed_path(plan, file, what='rows') %}
-  {%- do return(plan.directory ~ '/landing/' ~ what ~ '_' ~ file.k ~ '.parquet') -%}
+  {%- do return(plan.directory ~ '/.crm-merge/landing/' ~ what ~ '_' ~ file.k ~ '.parquet') -%}
 {% endmacro %}
 
 
 {% macro read_file(file, columns, path=none) -%}
   {#- read_csv with everything pinned: nothing is sniffed, all text, cells named c1, c2, …; rejects are kept. -#}
   read_csv(
-    {{ sql_text(path or file.path) }},
-    auto_detect = false, header = true, all_varchar = true,
+    {{ sql_path(path or file.path) }},
+    auto_detect = false, hive_partitioning = false, header = true, all_varchar = true,
     delim = {{ sql_text(file.delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
     strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
     store_rejects = true, rejects_table = 'file_rejects', rejects_scan = 'file_scans', rejects_limit = 0,
@@ -33,20 +33,19 @@
 
 
 {% macro landed_rows(file, plan, path) %}
-  {#- The SELECT that lands a file: its cells (the CRM's raw under their headers; a vendor's NFC under their
-      columns), the comparison form of key columns, and the key lists, one per tier. The keys are computed
+  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC), the comparison form of key columns, and the key lists, one per tier. The keys are computed
       in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
   {%- set stages = [{}, {}, {}, {}] -%}
   {%- set columns = ['cast(null as bigint) as _merge_row'] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
     {%- if file.k == 0 -%}
-      {%- do columns.append(cell ~ ' as ' ~ sql_name(h.header)) -%}
+      {%- do columns.append(cell) -%}
     {%- else -%}
-      {%- do columns.append('nfc_normalize(' ~ cell ~ ') as ' ~ sql_name(h.column)) -%}
+      {%- do columns.append('nfc_normalize(' ~ cell ~ ') as ' ~ cell) -%}
       {%- if h.key_type -%}
-        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region)) -%}
-        {%- do columns.append(keys_form(cell ~ '_' ~ h.key_type) ~ ' as ' ~ sql_name('_merge_form_' ~ h.column)) -%}
+        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name)) -%}
+        {%- do columns.append(keys_form(cell ~ '_' ~ h.key_type) ~ ' as form_' ~ h.position) -%}
       {%- endif -%}
     {%- endif -%}
   {%- endfor -%}
@@ -56,7 +55,7 @@
     {%- for h in tier.columns[file.k] -%}
       {%- set cell = 'c' ~ h.position -%}
       {%- if (cell ~ '_' ~ kind) not in stages[3] and (cell ~ '_' ~ kind) not in stages[0] -%}
-        {%- do add_stages(stages, key_stages(kind, cell, file.region)) -%}
+        {%- do add_stages(stages, key_stages(kind, cell, file.region, h.is_name)) -%}
       {%- endif -%}
       {%- do lists.append(cell ~ '_' ~ kind) -%}
     {%- endfor -%}
@@ -91,8 +90,8 @@
     ~ ' group by line order by line) to ' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ' (format parquet)'
   ) -%}
   {%- do run_query('drop table if exists file_rejects; drop table if exists file_scans') -%}
-  {%- set parsed = query_value('select count(*) from read_parquet(' ~ sql_text(landed_path(plan, file)) ~ ')') | int -%}
-  {%- set rejected = query_value('select count(*) from read_parquet(' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ')') | int -%}
+  {%- set parsed = query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ')') | int -%}
+  {%- set rejected = query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file, 'rejects')) ~ ')') | int -%}
   {%- set short_name = file.path.split('/') | last -%}
   {%- if parsed + rejected != file.physical_rows -%}
     {%- do problems.append(file.setting ~ ': ' ~ short_name ~ ' holds ' ~ file.physical_rows ~ ' rows, but ' ~ parsed ~ ' were read and '
@@ -114,7 +113,7 @@
   {#- The file itself, or a clean copy of it where its bytes are not what DuckDB reads. -#}
   {%- if file.clean -%}{%- do return(file.path) -%}{%- endif -%}
   {%- do return(query_value('select crm_files_copy(' ~ sql_text(tojson({
-    'path': file.path, 'encoding': file.encoding, 'columns': file.header | length, 'to': plan.directory ~ '/landing/copy_' ~ file.k ~ '.csv'})) ~ ')')) -%}
+    'path': file.path, 'encoding': file.encoding, 'delimiter': file.delimiter, 'columns': file.header | length, 'to': plan.directory ~ '/.crm-merge/landing/copy_' ~ file.k ~ '.csv'})) ~ ')')) -%}
 {% endmacro %}
 
 
@@ -135,7 +134,7 @@
 {% macro first_rejects(file, plan) %}
   {%- do return(query_value(
     "select string_agg('row ' || source_row || ' (' || reason || '): ' || left(replace(raw_text, chr(10), ' '), 80), '; ' order by source_row)"
-    ~ ' from (from read_parquet(' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ') order by source_row limit 3)'
+    ~ ' from (from read_parquet(' ~ sql_path(landed_path(plan, file, 'rejects')) ~ ') order by source_row limit 3)'
   )) -%}
 {% endmacro %}
 
@@ -147,11 +146,11 @@
   {%- set rejects = landed_path(plan, file, 'rejects') -%}
   {%- do run_query(
     'copy (with breaks as (select source_row - n as from_row, max(n) as shift from ('
-    ~ ' select source_row, row_number() over (order by source_row) as n from read_parquet(' ~ sql_text(rejects) ~ ')) group by all)'
+    ~ ' select source_row, row_number() over (order by source_row) as n from read_parquet(' ~ sql_path(rejects) ~ ')) group by all)'
     ~ ' select r.file_row_number + 1 + coalesce(b.shift, 0) as _merge_row, r.* exclude (_merge_row, file_row_number)'
-    ~ ' from read_parquet(' ~ sql_text(landed) ~ ', file_row_number = true) as r asof left join breaks as b on r.file_row_number >= b.from_row'
+    ~ ' from read_parquet(' ~ sql_path(landed) ~ ', file_row_number = true) as r asof left join breaks as b on r.file_row_number >= b.from_row'
     ~ ' order by r.file_row_number) to ' ~ sql_text(landed ~ '.numbered') ~ ' (format parquet, compression lz4, row_group_size 50000)'
   ) -%}
-  {%- do run_query('copy (from read_parquet(' ~ sql_text(landed ~ '.numbered') ~ ')) to ' ~ sql_text(landed)
+  {%- do run_query('copy (from read_parquet(' ~ sql_path(landed ~ '.numbered') ~ ')) to ' ~ sql_text(landed)
     ~ ' (format parquet, compression lz4, preserve_order true, row_group_size 50000)') -%}
 {% endmacro %}

@@ -9,6 +9,7 @@
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}
   {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems) -%}{%- endif -%}
+  {%- if profile.files | length > 2001 -%}{%- do refuse('Too many files.', ['enriched: the paths match ' ~ (profile.files | length - 1) ~ ' files; a merge takes 2000']) -%}{%- endif -%}
   {%- set problems = [] -%}
   {%- set names = column_names(spec, profile.files, problems) -%}
 
@@ -43,6 +44,7 @@
   {%- set strategies = {} -%}
   {%- for column, strategy in spec.strategies.columns.items() if column != 'default' -%}
     {%- set resolved = resolve_column(column, names, known, 'strategies.' ~ column, problems) -%}
+    {%- if resolved in strategies -%}{%- do problems.append('strategies.' ~ column ~ ": column '" ~ resolved ~ "' has a strategy already") -%}{%- endif -%}
     {%- if resolved -%}{%- do strategies.update({resolved: strategy}) -%}{%- endif -%}
     {%- for group in groups if resolved in group.columns -%}
       {%- do problems.append('strategies.' ~ column ~ ': the column is in groups[' ~ group.index ~ '], whose strategy rules; remove one of the two') -%}
@@ -51,8 +53,10 @@
   {%- set policies = {} -%}
   {%- for column, policy in spec.overwrite.columns.items() if column != 'default' -%}
     {%- set resolved = resolve_column(column, names, known, 'overwrite.' ~ column, problems) -%}
+    {%- if resolved in policies -%}{%- do problems.append('overwrite.' ~ column ~ ": column '" ~ resolved ~ "' has a policy already") -%}{%- endif -%}
     {%- if resolved -%}{%- do policies.update({resolved: policy}) -%}{%- endif -%}
   {%- endfor -%}
+  {%- for h in crm -%}{%- do h.update({'policy': policies.get(h.column, spec.overwrite.default)}) -%}{%- endfor -%}
   {%- set vendor = [] -%}
   {%- for column, h in found.items() -%}
     {%- set header = header_of.get(column) -%}
@@ -128,7 +132,7 @@
     {%- for column in group.columns -%}{%- do words.append(column) -%}{%- endfor -%}
     {%- if group.get('strategy') is mapping -%}{%- do words.append((group.strategy.values() | list)[0] | string) -%}{%- endif -%}
   {%- endfor -%}
-  {%- for word in words | unique -%}
+  {%- for word in words | unique(case_sensitive=true) -%}
     {%- do headers.append({'k': -1, 'position': loop.index, 'header': word | string, 'declared': none}) -%}
   {%- endfor -%}
 
@@ -277,7 +281,6 @@
   {%- for key in spec.match_on -%}
     {%- set place = 'match_on[' ~ loop.index0 ~ ']' -%}
     {%- set tier = {'tier': loop.index, 'kind': 'column', 'compare': 'exact', 'label': none, 'columns': {}} -%}
-    {%- set original_column = none -%}
     {%- if key is string or key.get('type') in key_types() -%}
       {%- do tier.update({'kind': key if key is string else key.type, 'label': key if key is string else key.type}) -%}
       {%- for id, h in file_columns.items() if h.key_type == tier.kind -%}

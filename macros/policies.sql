@@ -22,8 +22,8 @@
   {#- May `fill` write this column? Its CRM cell is blank; for a field group that survives together, all
       the group's CRM cells are, so that no address is mixed from two places. -#}
   {%- set headers = [] -%}
-  {%- for m in plan.vendor if m.header and (m.column == v.column or (v.group and not v.group.allow_fill and m.column in v.group.columns)) -%}
-    {%- do headers.append(is_empty('o.' ~ sql_name(m.header))) -%}
+  {%- for h in plan.crm if h.column and (h.column == v.column or (v.group and not v.group.allow_fill and h.column in v.group.columns)) -%}
+    {%- do headers.append(is_empty('o.' ~ sql_name(h.header))) -%}
   {%- endfor -%}
   {{ headers | join(' and ') if headers else 'true' }}
 {%- endmacro %}
@@ -34,7 +34,11 @@
   {%- set enriched = 'e.' ~ sql_name(v.column) -%}
   {%- if v.output -%}
     {%- if v.policy == 'suffix' and v.header -%}{{ enriched }} is not null
-    {%- else -%}({{ enriched }} is not null and {{ may_fill(v, plan) }}){%- endif -%}
+    {%- elif v.group and plan.crm | selectattr('policy', 'equalto', 'fill') | selectattr('column', 'in', v.group.columns) | list -%}
+      {#- a new column of a group goes with the group's CRM columns -#}
+      ({{ enriched }} is not null and {{ may_fill(v, plan) }})
+    {%- else -%}{{ enriched }} is not null
+    {%- endif -%}
   {%- elif v.policy == 'fill' -%}({{ enriched }} is not null and {{ may_fill(v, plan) }})
   {%- else -%}{{ enriched }} is not null
   {%- endif -%}

@@ -69,13 +69,13 @@
     ~ ' order by jaro_winkler_similarity(lower(name), lower(' ~ sql_text(word) ~ ')) desc, name limit 1'
   ) -%}
   {%- set hint = "; did you mean '" ~ nearest ~ "'?" if nearest else '.' -%}
-  {%- do return(hint ~ ' Accepted: ' ~ valid | join(', ')) -%}
+  {%- do return(hint ~ ' Accepted: ' ~ valid | unique(case_sensitive=true) | join(', ')) -%}
 {% endmacro %}
 
 
 {% macro unknown_settings(place, block, valid, problems) %}
   {%- for name in block -%}
-    {%- if name not in valid -%}
+    {%- if name not in valid and (place or name not in ['guards', 'assertions', 'schedule']) -%}
       {%- do problems.append(place ~ name ~ ": unknown setting '" ~ name ~ "'" ~ did_you_mean(name, valid)) -%}
     {%- endif -%}
   {%- endfor -%}
@@ -92,7 +92,7 @@
   {%- for name in later if name in spec -%}
     {%- do problems.append(name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
   {%- endfor -%}
-  {%- do unknown_settings('', spec, later + ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'export'], problems) -%}
+  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'export'], problems) -%}
   {%- for name in ['original', 'enriched', 'match_on'] if not spec.get(name) -%}
     {%- do problems.append(name ~ ': missing; a merge needs original, enriched and match_on') -%}
   {%- endfor -%}
@@ -195,6 +195,9 @@
     {%- if formats is string or not formats -%}
       {%- do problems.append('export.formats: expected a list such as [csv, parquet], found ' ~ tojson(formats)) -%}
     {%- else -%}
+      {%- if formats | unique | list | length < formats | length -%}
+        {%- do problems.append('export.formats: a format stands twice in ' ~ tojson(formats)) -%}
+      {%- endif -%}
       {%- for format in formats if format not in ['csv', 'parquet'] -%}
         {%- do problems.append("export.formats: unknown format '" ~ format ~ "'" ~ did_you_mean(format, ['csv', 'parquet'])) -%}
       {%- endfor -%}
@@ -237,7 +240,7 @@
   {%- set regions = reference('phone_regions', 'region', "region <> '001'") -%}
   {%- if region not in regions -%}
     {%- do problems.append(place ~ ': ' ~ tojson(region) ~ ' is not a region. Accepted: two-letter codes such as US, GB, FR, DE'
-      ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '')) -%}
+      ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '; did you mean ' ~ region | upper ~ '?' if region | string | upper in regions else '')) -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -252,6 +255,9 @@
     {%- endif -%}
   {%- elif key is mapping and 'column' in key -%}
     {%- do unknown_settings(place ~ '.', key, ['column', 'compare'], problems) -%}
+    {%- if key.column is not string -%}
+      {%- do problems.append(place ~ '.column: expected a column name, found ' ~ tojson(key.column)) -%}
+    {%- endif -%}
     {%- if key.get('compare', 'exact') not in ['exact', 'normalized'] -%}
       {%- do problems.append(place ~ ".compare: '" ~ key.compare ~ "' is not accepted. Accepted: exact, normalized") -%}
     {%- endif -%}

@@ -6,6 +6,12 @@
 {% endmacro %}
 
 
+{% macro sql_path(path) %}
+  {#- The path of one file as read_csv and read_parquet take it: they would read * ? [ as a glob again. -#}
+  {%- do return(sql_text(modules.re.sub('([*?[])', '[\\1]', path))) -%}
+{% endmacro %}
+
+
 {% macro sql_list(values) %}
   {#- ['a', 'b']: a list literal of DuckDB. -#}
   {%- set texts = [] -%}

@@ -63,6 +63,11 @@
   case _merge_file {% for k, rank in ranks.items() %}when {{ k }} then {{ rank }} {% endfor %}else 0 end
 {%- endmacro %}
 
+{% macro as_timestamp(text) -%}
+  {#- ISO 8601 only: engines also take words such as infinity, and each its own other formats. -#}
+  case when {{ matches(text, "'[ ]*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?'") }} then try_cast({{ text }} as timestamp) end
+{%- endmacro %}
+
 {% macro microseconds(timestamp) -%}
-  coalesce({{ epoch_microseconds('try_cast(' ~ timestamp ~ ' as timestamp)') }}, -1000000000000000000)
+  coalesce({{ epoch_microseconds(as_timestamp(timestamp)) }}, -1000000000000000000)
 {%- endmacro %}

@@ -16,7 +16,7 @@
     {%- set cells = [] -%}
     {%- for n in range(1, (file.header | length) + 1) -%}{%- do cells.append('c' ~ n) -%}{%- endfor -%}
     {%- do run_query('drop table if exists file_rejects; drop table if exists file_scans') -%}
-    {%- set preview = fromjson(query_value('select to_json(list(cells)) from (select [' ~ cells | join(', ') ~ '] as cells from '
+    {%- set preview = fromjson(query_value('select coalesce(to_json(list(cells)), to_json([])) from (select [' ~ cells | join(', ') ~ '] as cells from '
       ~ read_file(file, file.header | length, path) ~ ' limit ' ~ preview_rows ~ ')')) -%}
     {%- set columns = [] -%}
     {%- for h in plan.headers if h.k == file.k -%}

@@ -61,8 +61,6 @@ def run(
     wanted = read_spec(spec)
     place = (directory or Path("merges") / spec.stem).resolve()
     with claimed(place):
-        for leftover in ("merge.duckdb", "merge.duckdb.wal", "landing", "spill"):
-            publish.remove(place / leftover)
         with progress() as bar:
             task = bar.add_task("reading the spec and the files", total=None)
 
@@ -74,7 +72,10 @@ def run(
                         f"{percent:3d} %  {node.rows:>13,} {STAGES[node.name]}  ({node.seconds:.1f} s)"
                     )
 
-            outcome = dbt_run.run(["build"], place, wanted, show)
+            try:
+                outcome = dbt_run.run(["build"], place, wanted, show)
+            except KeyboardInterrupt:
+                stop([f"interrupted; nothing was published, {place / 'out'} is untouched"])
         if not outcome.ok:
             fail(spec, outcome, place)
         checks = sum(node.kind == "test" for node in outcome.nodes)
@@ -84,7 +85,7 @@ def run(
         except (OSError, duckdb.Error) as error:
             stop([f"the result could not be published, what was published before is untouched: {error}"])
         summarise(place, wanted, manifest, outcome, time.monotonic() - started)
-        shutil.rmtree(place / "spill", ignore_errors=True)
+        shutil.rmtree(place / ".crm-merge" / "spill", ignore_errors=True)
 
 
 @app.command()
@@ -177,6 +178,9 @@ def summarise(
             "select source, physical_rows, rejected_rows, rows_with_key, rows_matched, cells_given, unparsed_timestamps"
             " from file_summary order by file_order"
         ).fetchall()
+        encodings = connection.execute(
+            "select source, encoding from stg_files order by file_order"
+        ).fetchall()
     total = dict(zip(names, summary, strict=True))
     table = Table(title=None, box=None, pad_edge=False)
     for name, justify in (("file", "left"), ("rows", "right"), ("rejected", "right"), ("with a key", "right"),
@@ -199,6 +203,11 @@ def summarise(
         f"Conflicts  {total['conflicts']:,} cells on which vendors disagreed, resolved by the strategies"
     )
     screen.print(f"Rejected   {total['rejected_rows']:,} rows that could not be read (see rejected_rows)")
+    for source, encoding in encodings:
+        if encoding not in ("utf-8", "utf-8-sig", "utf-16"):
+            screen.print(
+                f"[yellow]Note       {escape(source)} was read as {encoding}; if names look wrong, declare its encoding[/yellow]"
+            )
     for source, *_, unparsed in files:
         if unparsed:
             screen.print(

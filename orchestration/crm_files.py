@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from charset_normalizer import from_bytes
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
@@ -101,11 +100,14 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 def detect_encoding(path: Path, declared: str | None) -> str:
     """Returns the codec of a file: the declared one, else by byte order mark, else UTF-8 when all of it
-    decodes, else the likeliest one-byte encoding of the lines that are not ASCII.
+    decodes, else cp1252, or latin-1 where bytes have no meaning in cp1252.
     """  # fmt: skip
     if declared:
         try:
-            codec = codecs.lookup(declared).name
+            found = codecs.lookup(declared)
+            if not found._is_text_encoding:
+                raise LookupError(declared)
+            codec = found.name
         except LookupError:
             raise FileProblem(
                 f"unknown encoding '{declared}'; accepted: utf-8, utf-16, latin-1, cp1252, …"
@@ -143,10 +145,8 @@ def detect_encoding(path: Path, declared: str | None) -> str:
         utf8 = False
     if utf8:
         return "utf-8"
+    # Statistics mistake Western names for Central European ones, silently; another one-byte encoding is declared.
     sample = b"\n".join(suspicious)
-    best = from_bytes(sample, cp_isolation=["cp1252", "cp1250", "cp1251", "latin_1"]).best()
-    if best is not None and best.encoding in ("cp1250", "cp1251") and len(sample) > 2000:
-        return best.encoding
     # latin-1 and cp1252 differ only in 0x80–0x9f, which are control characters in latin-1
     try:
         sample.decode("cp1252")
@@ -307,7 +307,7 @@ class RowCounter:
                 places = places[:0]
             if not len(places):
                 continue
-            before, earlier = padded[places + 1], padded[places]
+            before = padded[places + 1]
             if byte == CR:
                 self.lines["cr"] += len(places)
                 self.blank += int(np.isin(before, (LF, CR)).sum())
@@ -317,7 +317,6 @@ class RowCounter:
                 self.lines["cr"] -= int(pairs.sum())
                 self.lines["lf"] += int((~pairs).sum())
                 self.blank += int((before == LF).sum())
-                del earlier
         self.quoted = bool((len(quotes) + self.quoted) % 2)
         self.before_previous, self.previous = int(padded[-2]), int(padded[-1])
 
@@ -401,6 +400,8 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
     else:
         with open_text(path, encoding) as lines:
             physical = count_records(name, iter(lines), delimiter, len(header))
+        if file.get("role") == "original":
+            refuse_spaces_around_quotes(path, encoding, delimiter)
     even = counter.even(len(header)) if counter.regular else has_even_lines(path, encoding)
     clean = encoding in ("utf-8", "utf-8-sig", "ascii") and even
     return {
@@ -437,7 +438,42 @@ def has_even_lines(path: Path, encoding: str) -> bool:
     return len({end for end, _ in ends} - {""}) <= 1 and not any(blank for _, blank in ends)
 
 
-def write_clean_copy(source: Path, encoding: str, columns: int, target: Path) -> None:
+def ends_in_quotes(line: str, delimiter: str, quoted: bool) -> bool:
+    """Says whether the text after a line is inside quotes; a quote opens only where a cell begins."""
+    place = 0
+    while True:
+        if quoted:
+            place = line.find('"', place)
+            if place < 0:
+                return True
+            doubled = line[place + 1 : place + 2] == '"'
+            quoted, place = doubled, place + 1 + doubled
+        elif place == 0 and line.startswith('"'):
+            quoted, place = True, 1
+        else:
+            place = line.find(delimiter + '"', place)
+            if place < 0:
+                return False
+            quoted, place = True, place + 2
+
+
+def refuse_spaces_around_quotes(path: Path, encoding: str, delimiter: str) -> None:
+    """Refuses a cell such as ␠"x" of the original: parsers disagree on it, and its cells must stay as they are."""
+    mark = re.escape(delimiter)
+    outside = re.compile(
+        rf'(?:^|{mark})[ \t]+"(?:[^"]|"")*"[ \t]*(?:{mark}|$)|(?:^|{mark})"(?:[^"]|"")*"[ \t]+(?:{mark}|$)'
+    )
+    quoted = False
+    with open_text(path, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not quoted and outside.search(line.rstrip("\r\n")):
+                raise FileProblem(
+                    f"{path.name}, line {number}: spaces between a quote and the cell's end; remove them, or the cell would change"
+                )
+            quoted = ends_in_quotes(line, delimiter, quoted)
+
+
+def write_clean_copy(source: Path, encoding: str, delimiter: str, columns: int, target: Path) -> None:
     """Writes a UTF-8 copy whose line ends outside quotes are all LF; cells keep theirs. Blank lines are left
     out where they are no rows: before the header, and anywhere in a file of several columns.
     """  # fmt: skip
@@ -449,7 +485,7 @@ def write_clean_copy(source: Path, encoding: str, columns: int, target: Path) ->
             if not quoted and not text and (columns > 1 or not started):
                 continue
             started = True
-            quoted ^= line.count('"') % 2 == 1
+            quoted = ends_in_quotes(line, delimiter, quoted)
             copy.write(line if quoted else text + ("\n" if text != line else ""))
 
 
@@ -467,7 +503,9 @@ class Plugin(BasePlugin):
                 "crm-merge: The environment's settings can not be used.\n- " + "\n- ".join(wrong)
             )
         if self.creds and self.creds.path and self.creds.path != ":memory:":
-            (Path(self.creds.path).resolve().parent / "landing").mkdir(parents=True, exist_ok=True)
+            (Path(self.creds.path).resolve().parent / ".crm-merge" / "landing").mkdir(
+                parents=True, exist_ok=True
+            )
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Leaves the number of threads to DuckDB unless DUCKDB_THREADS is set; finds seeds by the project."""
@@ -522,7 +560,13 @@ class Plugin(BasePlugin):
         return self.profiles[key]
 
     def crm_files_copy(self, request: str) -> str:
-        """Writes the clean copy that ``{"path", "encoding", "columns", "to"}`` asks for; returns its path."""
+        """Writes the clean copy that ``{"path", "encoding", "delimiter", "columns", "to"}`` asks for; returns its path."""
         wanted = json.loads(request)
-        write_clean_copy(Path(wanted["path"]), wanted["encoding"], wanted["columns"], Path(wanted["to"]))
+        write_clean_copy(
+            Path(wanted["path"]),
+            wanted["encoding"],
+            wanted["delimiter"],
+            wanted["columns"],
+            Path(wanted["to"]),
+        )
         return str(wanted["to"])

@@ -59,15 +59,17 @@ def run(
         "DO_NOT_TRACK": "1",
     }
     arguments = [
-        *(sys.executable, "-m", "dbt.cli.main", "--log-format", "json", "--log-level", "info"),
+        *("--log-format", "json", "--log-level", "info"),
         *("--log-path", str(directory / "logs"), *command),
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
         *("--target-path", str(directory / "target"), "--vars", json.dumps({"merge": spec})),
     ]
     process = subprocess.Popen(
-        arguments,
+        # the arguments go by standard input: a spec of many files is longer than a command line may be
+        [sys.executable, "-c", "import json, sys; from dbt.cli.main import cli; cli(json.load(sys.stdin))"],
         env=environment,
         cwd=PROJECT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -76,7 +78,9 @@ def run(
     outcome = Outcome(ok=False)
     rows: dict[str, int] = {}
     unread: list[str] = []
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(arguments))
+    process.stdin.close()
     try:
         for line in process.stdout:
             try:

@@ -38,7 +38,7 @@ def settings(directory: Path) -> dict[str, Any]:
     """Returns the settings of a DuckDB connection to a merge directory."""
     config: dict[str, Any] = {
         "memory_limit": os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB"),
-        "temp_directory": os.environ.get("DUCKDB_TEMP_DIR", str(directory / "spill")),
+        "temp_directory": os.environ.get("DUCKDB_TEMP_DIR", str(directory / ".crm-merge" / "spill")),
         "autoinstall_known_extensions": False,
     }
     if threads := os.environ.get("DUCKDB_THREADS"):

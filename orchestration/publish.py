@@ -42,6 +42,8 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
     formats = export.get("formats") or ["csv"]
     out = Path(export.get("to") or directory / "out")
     staging = out / f".publishing-{os.getpid()}"
+    for leftover in out.glob(".publishing-*"):  # of a run that was killed
+        remove(leftover)
     staging.mkdir(parents=True, exist_ok=True)
     try:
         with connect(directory) as connection:

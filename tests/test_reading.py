@@ -235,6 +235,104 @@ def test_rows_keep_their_places(runner, tmp_path):
         assert [row["Id"] for row in csv.DictReader(file)] == [str(i) for i in range(1, n + 1)]
 
 
+def test_western_names_are_read_as_western(runner, tmp_path):
+    """However many there are: statistics take them for Central European ones."""
+    names = ["Núñez", "Société", "Jørgensen", "Hélène", "Grün", "São"]
+    lines = "".join(f"{n},{names[n % 6]} of a fairly long line {n}\n" for n in range(1, 301))
+    merge = merged_with(runner, tmp_path, ("key,place\n" + lines).encode("cp1252"))
+    assert merge.ok, merge.problems
+    assert merge.query("select place from merged_result where key = '1'") == [
+        ("Société of a fairly long line 1",)
+    ]
+
+
+def test_a_path_that_looks_like_a_glob_is_that_file(runner, tmp_path):
+    (tmp_path / "v1.csv").write_bytes(b"key,place\n1,wrong\n")
+    merge = merged_with(runner, tmp_path, b"key,place\n1,right\n", name="v[1].csv")
+    assert merge.ok, merge.problems
+    assert merge.query("select place from merged_result where key = '1'") == [("right",)]
+
+
+def test_headers_that_engines_use_themselves(merge):
+    names = ["rowid", "file_row_number", "filename", "_merge", "c1", "form_1"]
+    original = Table(["Email", *names], [["p@x.com", *["own" for _ in names]]])
+    result = merge(
+        {"match_on": ["email"]},
+        original,
+        [("v", Table(["email", *names], [["p@x.com", *["other" for _ in names]]]))],
+        command="build",
+        select=None,
+    )
+    assert result.ok, result.problems
+    assert result.table("merged_result").rows[0][1 : len(names) + 1] == ["own" for _ in names]
+
+
+@pytest.mark.parametrize("line", ['2, "q",x', '2,"q" ,x'])
+def test_a_cell_of_the_original_that_would_change_is_refused(runner, tmp_path, line):
+    (tmp_path / "crm.csv").write_text(f"key,a,b\n1,y,z\n{line}\n")
+    (tmp_path / "v.csv").write_text("key,c\n1,y\n")
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "match_on": [{"column": "key"}],
+    }
+    merge = runner(spec)
+    assert not merge.ok
+    assert "line 3: spaces between a quote and the cell's end" in merge.problems[0]
+
+
+def test_a_stray_quote_survives_a_clean_copy(runner, tmp_path):
+    merge = merged_with(runner, tmp_path, 'key,size\r\n1,5" pipé\r\n2,x\r\n'.encode("cp1252"))
+    assert merge.ok, merge.problems
+    assert merge.query("select size from merged_result where key < '3'") == [('5" pipé',), ("x",)]
+
+
+def test_a_surname_null_is_a_key(runner, tmp_path):
+    (tmp_path / "crm.csv").write_text("Last Name,x\nNull,1\n")
+    (tmp_path / "v.csv").write_text("last_name,y\nNull,2\n")
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "match_on": [{"column": "last_name"}],
+    }
+    merge = runner(spec)
+    assert merge.ok, merge.problems
+    assert merge.query("select y from merged_result") == [("2",)]
+
+
+def test_a_group_is_never_mixed_under_fill(merge):
+    """Also by a CRM column that no vendor has."""
+    original = Table(
+        ["Email", "Street", "Zip", "City"], [["a@x.com", "Main 1", "", ""], ["b@x.com", "", "", ""]]
+    )
+    vendor = Table(["email", "zip", "city"], [["a@x.com", "90210", "LA"], ["b@x.com", "90210", "LA"]])
+    spec = {"match_on": ["email"], "groups": [{"columns": ["street", "zip", "city"]}]}
+    result = merge(spec, original, [("v", vendor)])
+    assert result.ok, result.problems
+    assert [row[1:4] for row in result.table("merged_result").rows] == [
+        ["Main 1", "", ""],
+        ["", "90210", "LA"],
+    ]
+
+
+def test_words_that_engines_take_for_timestamps_are_none(merge):
+    vendor = Table(
+        ["email", "title", "updated_at"],
+        [
+            ["a@x.com", "old", "2020-01-01"],
+            ["a@x.com", "never", "infinity"],
+            ["a@x.com", "odd", "2024/01/05"],
+        ],
+    )
+    spec = {"match_on": ["email"], "strategies": {"default": {"most_recent": "updated_at"}}}
+    result = merge(
+        spec, Table(["Email", "Title"], [["a@x.com", ""]]), [("v", vendor)], command="build", select=None
+    )
+    assert result.ok, result.problems
+    assert result.table("merged_result").rows[0][1] == "old"
+    assert result.query("select unparsed_timestamps from file_summary where source = 'v'") == [(2,)]
+
+
 def test_a_line_end_inside_a_cell_survives_a_clean_copy(runner, tmp_path):
     """The rest of the line after a quoted cell with line ends keeps its own end."""
     merge = merged_with(runner, tmp_path, b'key,place,note\r\n1,"a\r\nb",x\n2,c,y\r3,d,z')

@@ -52,7 +52,10 @@ WRONG_SPECS = {
     "source_priority without files": (("strategies",), {"title": "source_priority"}, ["source_priority needs the files in order"]),
     "most_recent without a column": (("strategies",), {"default": "most_recent"}, ["most_recent needs the timestamp column"]),
     "group that a fold would choose": (("groups",), [{"columns": ["title", "industry"], "strategy": "collect"}], ["groups[0].strategy: 'collect' can not choose a row"]),
-    "column with a group and a strategy": (("groups",), [{"columns": ["title", "industry"]}], []),
+    "a column under two spellings": (("strategies",), {"title": "first", "Title": "last"}, ["strategies.Title: column 'title' has a strategy already"]),
+    "a format twice": (("export",), {"formats": ["csv", "csv"]}, ["export.formats: a format stands twice"]),
+    "a codec that is no encoding": (("enriched", 0, "encoding"), "hex", ["unknown encoding 'hex'"]),
+    "a column that is a list": (("match_on",), [{"column": ["x"]}], ["match_on[0].column: expected a column name"]),
     "missing path": (("enriched", 0, "path"), None, ["enriched[0].path: missing"]),
     "name taken": (("enriched", 0, "name"), "original", ["enriched[0].name: 'original' is taken"]),
     "region": (("region",), "UK", ["region: \"UK\" is not a region"]),
@@ -69,7 +72,7 @@ WRONG_SPECS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, sentences) in WRONG_SPECS.items() if sentences])
+@pytest.mark.parametrize("name", WRONG_SPECS)
 def test_a_wrong_spec_is_explained(runner, spec, name):
     place, value, sentences = WRONG_SPECS[name]
     refused(runner, changed(spec, place, value), sentences)
@@ -82,7 +85,9 @@ def refused(runner, spec, sentences):
     for sentence in sentences:
         assert sentence in told
     assert "Traceback" not in told
-    assert not (merge.directory / "landing" / "rows_0.parquet").exists(), "something was written"
+    assert not (merge.directory / ".crm-merge" / "landing" / "rows_0.parquet").exists(), (
+        "something was written"
+    )
 
 
 def test_a_column_has_a_group_or_a_strategy(runner, spec):

@@ -20,4 +20,4 @@
 
 {#- The stored position of a row in a table that was written in an order: 1, 2, 3 … -#}
 {% macro stored_position() %}{{ return(adapter.dispatch('stored_position', 'crm_merge')()) }}{% endmacro %}
-{% macro duckdb__stored_position() %}rowid + 1{% endmacro %}
+{% macro duckdb__stored_position() %}row_number() over (){% endmacro %}

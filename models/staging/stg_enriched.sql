@@ -1,22 +1,22 @@
 -- depends_on: {{ ref('stg_files') }}
 {%- set plan = merge_plan() %}
 {%- for file in plan.files if file.k > 0 %}
-{%- set present = [] %}
-{%- for h in plan.headers if h.k == file.k %}{% do present.append(h.column) %}{% endfor %}
+{%- set places = {} %}
+{%- for h in plan.headers if h.k == file.k %}{% do places.update({h.column: h.position}) %}{% endfor %}
 select
   {{ file.k }} as _merge_file,
   coalesce(_merge_row, file_row_number + 1) as _merge_row,
   {{ file.k }} * 4294967296 + coalesce(_merge_row, file_row_number + 1) as _merge_ord
   {%- for v in plan.vendor %},
-  {{ sql_name(v.column) if v.column in present else 'cast(null as varchar) as ' ~ sql_name(v.column) }}
+  {{ 'c' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name(v.column) }}
   {%- if v.key_type %},
-  {{ sql_name('_merge_form_' ~ v.column) if v.column in present else 'cast(null as varchar) as ' ~ sql_name('_merge_form_' ~ v.column) }}
+  {{ 'form_' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
   {%- endfor %}
   {%- for tier in plan.tiers %},
   {{ '_merge_keys_' ~ tier.tier if file.k in tier.columns else 'cast([] as varchar[]) as _merge_keys_' ~ tier.tier }}
   {%- endfor %}
-from read_parquet({{ sql_text(landed_path(plan, file)) }}, file_row_number = true)
+from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
 {{ 'union all' if not loop.last }}
 {%- else %}
 select 1 as _merge_file from {{ ref('stg_files') }}

@@ -14,8 +14,8 @@ with files as (
     {{ sql_text(file.delimiter) }} as delimiter,
     {{ file.header | length }} as columns,
     cast({{ file.physical_rows }} as bigint) as physical_rows,
-    (select count(*) from read_parquet({{ sql_text(landed_path(plan, file)) }})) as parsed_rows,
-    (select count(*) from read_parquet({{ sql_text(landed_path(plan, file, 'rejects')) }})) as rejected_rows,
+    (select count(*) from read_parquet({{ sql_path(landed_path(plan, file)) }})) as parsed_rows,
+    (select count(*) from read_parquet({{ sql_path(landed_path(plan, file, 'rejects')) }})) as rejected_rows,
     cast({{ file.bytes }} as bigint) as bytes,
     {{ sql_text(file.sha256) }} as sha256
   {{- '\n  union all' if not loop.last }}

@@ -67,7 +67,7 @@ unparsed as (
     _merge_file as file_order,
     count(*) as unparsed_timestamps
   from {{ ref('stg_enriched') }}
-  where not {{ is_blank(sql_name(column)) }} and try_cast({{ sql_name(column) }} as timestamp) is null
+  where not {{ is_blank(sql_name(column)) }} and ({{ as_timestamp(sql_name(column)) }}) is null
   group by _merge_file
   {{ 'union all' if not loop.last }}
   {%- else %}
