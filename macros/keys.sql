@@ -1,6 +1,6 @@
 {#- Match keys: key_stages(type, cell, region) gives the list of normalised keys in one cell, empty when none
     is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed. A new key type is
-    one macro keys_<type>(text, is_name) here, its name in key_types() and its columns in
+    one macro keys_<type>(text, is_name) here, its name in key_types() (spec.sql) and its columns in
     seeds/reference/key_columns.csv. -#}
 
 {% macro key_stages(type, cell, region, is_name) %}

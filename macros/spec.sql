@@ -246,7 +246,7 @@
 
 
 {% macro key_problems(place, key, problems) %}
-  {%- set forms = 'email, phone, linkedin, {type: external_id, original: Id, enriched: crm_id}, {column: tax_no, compare: exact|normalized}' -%}
+  {%- set forms = key_types() | join(', ') ~ ', {type: external_id, original: Id, enriched: crm_id}, {column: tax_no, compare: exact|normalized}' -%}
   {%- if key is string -%}
     {%- if key == 'domain' -%}
       {%- do problems.append(place ~ ': domain is not supported yet') -%}

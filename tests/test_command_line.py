@@ -199,3 +199,25 @@ def test_partitioned_parquet_is_a_folder(spec, tmp_path):
         f"select match_quality, count(*) from read_parquet('{tmp_path}/m/out/merged_result.parquet/**/*.parquet', hive_partitioning=true) group by 1 order by 1"
     ).fetchall()
     assert counts == [("matched", 1), ("unmatched", 2)]
+
+
+def test_a_failed_check_blocks_publishing(spec, tmp_path, monkeypatch):
+    """A copy of the project whose result loses a row: its own checks notice, and nothing is published."""
+    import shutil
+
+    project = tmp_path / "project"
+    shutil.copytree(
+        PROJECT,
+        project,
+        ignore=shutil.ignore_patterns(".venv", ".git", "merges", "target", "logs", "tests/*.py"),
+    )
+    model = project / "models" / "marts" / "merge" / "merged_result.sql"
+    model.write_text(
+        model.read_text().replace("order by o._merge_row", "where o._merge_row > 1\norder by o._merge_row")
+    )
+    command = [PROJECT / ".venv/bin/python", "-m", "orchestration.cli", "run", spec, "--dir", tmp_path / "m"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "the check 'every_original_row_comes_out_once' failed; nothing was published" in done.stderr
+    assert not (tmp_path / "m" / "out").exists()
