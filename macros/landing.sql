@@ -1,15 +1,17 @@
-{#- Landing: every file is parsed once, streaming, into Parquet in file order; here dialects, rejects and
-    match keys are settled, for both engines. -#}
+{#- Landing: every file is parsed once, streaming, into Parquet in file order; here match keys are computed, for
+    both engines. What a row of the file is, and which can not be read, the file plugin has settled from its bytes
+    (reading/); DuckDB's rows are held against its count. -#}
 
 {% macro land_files() %}
-  {#- Pre-hook of stg_files: lands every file of the merge, or refuses with the lines that are bad. -#}
+  {#- Pre-hook of stg_files: lands every file of the merge, or refuses those that did not read as expected. -#}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
     {%- for file in plan.files -%}
       {%- do land_file(file, plan, problems) -%}
     {%- endfor -%}
-    {%- if problems -%}{%- do refuse('A file has rows that can not be read.', problems) -%}{%- endif -%}
+    {%- do problems.extend(fromjson(query_value('select crm_files_changed(' ~ sql_text(tojson(plan.files)) ~ ')'))) -%}
+    {%- if problems -%}{%- do refuse('A file can not be read.', problems) -%}{%- endif -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -19,16 +21,47 @@
 {% endmacro %}
 
 
-{% macro read_file(file, columns, path=none) -%}
-  {#- read_csv with everything pinned: nothing is sniffed, all text, cells named c1, c2, …; rejects are kept. -#}
+{% macro read_pinned(path, delimiter, columns, compression='none') -%}
+  {#- read_csv with everything pinned: nothing is sniffed, all text. A row that DuckDB can not read is left out, so that
+      the count tells; its own reason would end the merge without one of ours. -#}
   read_csv(
-    {{ sql_path(path or file.path) }},
-    auto_detect = false, hive_partitioning = false, header = true, all_varchar = true,
-    delim = {{ sql_text(file.delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
+    {{ sql_path(path) }},
+    auto_detect = false, hive_partitioning = false, header = true, all_varchar = true, compression = '{{ compression }}',
+    delim = {{ sql_text(delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
     strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
-    store_rejects = true, rejects_table = 'file_rejects', rejects_scan = 'file_scans', rejects_limit = 0,
-    columns = { {%- for n in range(1, columns + 1) -%} 'c{{ n }}': 'VARCHAR'{{ ', ' if not loop.last }} {%- endfor -%} }
+    columns = { {%- for column in columns -%} '{{ column }}': 'VARCHAR'{{ ', ' if not loop.last }} {%- endfor -%} }
   )
+{%- endmacro %}
+
+
+{% macro read_file(file, path) -%}
+  {#- The rows of a file, its cells named c1, c2, … and `_merge_row`, the number of the row where it is not its place. -#}
+  {%- set cells = [] -%}
+  {%- for n in range(1, (file.header | length) + 1) -%}{%- do cells.append('c' ~ n) -%}{%- endfor -%}
+  {%- if file.way == 'parquet' -%}
+    (select cast(null as varchar) as _merge_row
+      {%- for name in file.columns_read -%}, {{ parquet_text(sql_name(name), file.types[loop.index0]) }} as c{{ loop.index }} {%- endfor -%}
+      {%- for value in file.partitions.values() -%}, {{ 'cast(null as varchar)' if value == '__HIVE_DEFAULT_PARTITION__' else sql_text(value) }} as c{{ (file.columns_read | length) + loop.index }} {%- endfor %}
+    from read_parquet({{ sql_path(path) }}, hive_partitioning = false, binary_as_string = true))
+  {%- elif file.way == 'rewrite' -%}
+    {{ read_pinned(path, ',', ['_merge_row'] + cells) }}
+  {%- else -%}
+    (select cast(null as varchar) as _merge_row, * from {{ read_pinned(path, file.dialect.delimiter, cells, file.compression if file.way == 'direct' and file.compression != 'plain' else 'none') }})
+  {%- endif -%}
+{%- endmacro %}
+
+
+{% macro parquet_text(column, type) -%}
+  {#- A typed cell as text. Whole numbers lose the `.0` that spreadsheets of numbers with gaps get on their way through
+      floating point: it would make another phone number. -#}
+  {%- if type == 'VARCHAR' -%} {{ column }}
+  {%- elif type in ['FLOAT', 'DOUBLE'] -%}
+    case when isnan({{ column }}) then null
+      when abs({{ column }}) < 9007199254740992 and {{ column }} = trunc({{ column }}) then cast(cast({{ column }} as bigint) as varchar)
+      else cast({{ column }} as varchar) end
+  {%- elif '(' in type and not type.startswith('DECIMAL') or '[' in type -%} cast(to_json({{ column }}) as varchar)
+  {%- else -%} cast({{ column }} as varchar)
+  {%- endif -%}
 {%- endmacro %}
 
 
@@ -36,7 +69,7 @@
   {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC), the comparison form of key columns, and the key lists, one per tier. The keys are computed
       in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
   {%- set stages = [{}, {}, {}, {}] -%}
-  {%- set columns = ['cast(null as bigint) as _merge_row'] -%}
+  {%- set columns = ['cast(_merge_row as bigint) as _merge_row'] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
     {%- if file.k == 0 -%}
@@ -64,7 +97,7 @@
   select {{ columns | join(', ') }}
   from {% for stage in stages | reverse if stage %}(
     select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %}
-    from {% endfor %}{{ read_file(file, file.header | length, path) }}
+    from {% endfor %}{{ read_file(file, path) }}
   {%- for stage in stages if stage %}) as stage_{{ loop.index }}{% endfor %}
 {% endmacro %}
 
@@ -75,82 +108,66 @@
 
 
 {% macro land_file(file, plan, problems) %}
-  {%- set path = readable_path(file, plan) -%}
-  {%- set width = file.header | length -%}
-  {%- do run_query('drop table if exists file_rejects; drop table if exists file_scans') -%}
-  {%- do run_query(
-    'copy (' ~ landed_rows(file, plan, path) ~ ') to '
-    ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, preserve_order true, row_group_size 50000)'
-  ) -%}
-
-  {#- Rejected rows: one per line, numbered as data rows of the file. -#}
-  {%- do run_query(
-    'copy (select line - 1 as source_row, min(byte_position) as byte_position, arg_min(reason, column_idx) as reason,'
-    ~ ' arg_min(csv_line, column_idx) as raw_text from (select *, ' ~ reject_reason(width) ~ ' as reason from file_rejects)'
-    ~ ' group by line order by line) to ' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ' (format parquet)'
-  ) -%}
-  {%- do run_query('drop table if exists file_rejects; drop table if exists file_scans') -%}
-  {%- set parsed = query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ')') | int -%}
-  {%- set rejected = query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file, 'rejects')) ~ ')') | int -%}
-  {%- set short_name = file.path.split('/') | last -%}
-  {%- if parsed + rejected != file.physical_rows -%}
-    {%- do problems.append(file.setting ~ ': ' ~ short_name ~ ' holds ' ~ file.physical_rows ~ ' rows, but ' ~ parsed ~ ' were read and '
-      ~ rejected ~ ' rejected: the file can not be read with certainty; check its quotes and line ends, or export it again') -%}
-  {%- elif rejected -%}
-    {%- set tolerated = file.physical_rows if plan.original.get('on_bad_row') == 'set_aside' else 0 -%}
-    {%- if rejected > (tolerated if file.k == 0 else file.physical_rows * max_reject_rate()) -%}
-      {%- do problems.append(file.setting ~ ': ' ~ short_name ~ ': ' ~ rejected ~ ' of ' ~ file.physical_rows ~ ' rows can not be read ('
-        ~ ('the original tolerates none; repair them, or set original.on_bad_row: set_aside' if file.k == 0
-           else 'a vendor file tolerates ' ~ (max_reject_rate() * 100) ~ ' %') ~ '): ' ~ first_rejects(file, plan)) -%}
-    {%- else -%}
-      {%- do number_around_rejects(file, plan) -%}
-    {%- endif -%}
+  {%- set parsed = land_rows(file, plan, problems) -%}
+  {%- if parsed + file.rejected_rows != file.physical_rows and file.way in ['direct', 'recode'] and not problems -%}
+    {#- DuckDB sees other rows than were counted: once more, row by row, by the careful reader. -#}
+    {%- do file.update({'way': 'rewrite'}) -%}
+    {%- set parsed = land_rows(file, plan, problems) -%}
+  {%- endif -%}
+  {%- if parsed + file.rejected_rows != file.physical_rows and not problems -%}
+    {%- do problems.append(file.setting ~ ': ' ~ file.path.split('/') | last ~ ' holds ' ~ file.physical_rows ~ ' rows, but ' ~ parsed ~ ' were read and '
+      ~ file.rejected_rows ~ ' rejected: the file can not be read with certainty; check its quotes and line ends, or export it again') -%}
   {%- endif -%}
 {% endmacro %}
 
 
-{% macro readable_path(file, plan) %}
-  {#- The file itself, or a clean copy of it where its bytes are not what DuckDB reads. -#}
-  {%- if file.clean -%}{%- do return(file.path) -%}{%- endif -%}
-  {%- do return(query_value('select crm_files_copy(' ~ sql_text(tojson({
-    'path': file.path, 'encoding': file.encoding, 'delimiter': file.delimiter, 'columns': file.header | length, 'to': plan.directory ~ '/.crm-merge/landing/copy_' ~ file.k ~ '.csv'})) ~ ')')) -%}
-{% endmacro %}
-
-
-{% macro max_reject_rate() %}{% do return(0.01) %}{% endmacro %}
-
-
-{% macro reject_reason(width) -%}
-  case error_type
-    when 'MISSING COLUMNS' then 'too few cells: ' || column_idx || ' of {{ width }}'
-    when 'TOO MANY COLUMNS' then 'too many cells: more than {{ width }}'
-    when 'UNQUOTED VALUE' then 'a quote inside a quoted cell, or one that is never closed'
-    when 'LINE SIZE OVER MAXIMUM' then 'a line of more than 4 MiB'
-    when 'INVALID ENCODING' then 'bytes that are not UTF-8'
-    else lower(cast(error_type as varchar)) end
-{%- endmacro %}
-
-
-{% macro first_rejects(file, plan) %}
-  {%- do return(query_value(
-    "select string_agg('row ' || source_row || ' (' || reason || '): ' || left(replace(raw_text, chr(10), ' '), 80), '; ' order by source_row)"
-    ~ ' from (from read_parquet(' ~ sql_path(landed_path(plan, file, 'rejects')) ~ ') order by source_row limit 3)'
-  )) -%}
-{% endmacro %}
-
-
-{% macro number_around_rejects(file, plan) %}
-  {#- A parsed row's number is its position plus the rejected rows before it, so that it is the row's in the
-      file. Rare, hence a second copy of the landed file only when something was rejected. -#}
-  {%- set landed = landed_path(plan, file) -%}
-  {%- set rejects = landed_path(plan, file, 'rejects') -%}
+{% macro land_rows(file, plan, problems) %}
+  {#- Lands a file's rows and its rejects the way its profile says; returns how many rows were read. -#}
+  {%- set path = readable_path(file, plan, problems) -%}
+  {%- if problems -%}{%- do return(0) -%}{%- endif -%}
   {%- do run_query(
-    'copy (with breaks as (select source_row - n as from_row, max(n) as shift from ('
-    ~ ' select source_row, row_number() over (order by source_row) as n from read_parquet(' ~ sql_path(rejects) ~ ')) group by all)'
-    ~ ' select r.file_row_number + 1 + coalesce(b.shift, 0) as _merge_row, r.* exclude (_merge_row, file_row_number)'
-    ~ ' from read_parquet(' ~ sql_path(landed) ~ ', file_row_number = true) as r asof left join breaks as b on r.file_row_number >= b.from_row'
-    ~ ' order by r.file_row_number) to ' ~ sql_text(landed ~ '.numbered') ~ ' (format parquet, compression lz4, row_group_size 50000)'
+    'copy (' ~ landed_rows(file, plan, path) ~ ') to '
+    ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, preserve_order true, row_group_size ' ~ rows_together(file) ~ ')'
   ) -%}
-  {%- do run_query('copy (from read_parquet(' ~ sql_path(landed ~ '.numbered') ~ ')) to ' ~ sql_text(landed)
-    ~ ' (format parquet, compression lz4, preserve_order true, row_group_size 50000)') -%}
+  {%- do run_query(
+    'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
+    ~ (read_pinned(rejects_copy(file, plan), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text']) if path != file.path
+       else '(select null as source_row, null as line, null as byte_position, cast(null as varchar) as reason, cast(null as varchar) as raw_text limit 0)')
+    ~ ' order by source_row) to ' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ' (format parquet)'
+  ) -%}
+  {%- do return(query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ')') | int) -%}
+{% endmacro %}
+
+
+{% macro rows_together(file) %}
+  {#- Rows of a Parquet row group, which is held in memory whole: fewer where rows are long. -#}
+  {%- set size = (file.bytes * (8 if file.way == 'parquet' else 1)) // [file.physical_rows, 1] | max + 8 * file.header | length -%}
+  {%- do return([[8000000 // [size, 1] | max, 2048] | max, 50000] | min) -%}
+{% endmacro %}
+
+
+{% macro readable_path(file, plan, problems) %}
+  {#- The file itself, or a copy of it where its bytes are not what DuckDB reads. -#}
+  {%- if file.way in ['direct', 'parquet'] -%}{%- do return(file.path) -%}{%- endif -%}
+  {%- set to = plan.directory ~ '/.crm-merge/landing/copy_' ~ file.k ~ '.csv' -%}
+  {%- set problem = query_value('select crm_files_copy(' ~ sql_text(tojson({'file': file, 'to': to, 'rejects_to': rejects_copy(file, plan)})) ~ ')') -%}
+  {%- if problem -%}{%- do problems.append(file.setting ~ ': ' ~ problem) -%}{%- endif -%}
+  {%- do return(to) -%}
+{% endmacro %}
+
+
+{% macro rejects_copy(file, plan) %}{% do return(plan.directory ~ '/.crm-merge/landing/rejects_' ~ file.k ~ '.csv') %}{% endmacro %}
+
+
+{% macro reject_problem(file, spec) %}
+  {#- Why a file has too many rows that can not be read, or none. -#}
+  {%- set tolerated = spec.max_reject_rate if file.max_reject_rate is not defined or file.max_reject_rate is none else file.max_reject_rate -%}
+  {%- if file.k == 0 -%}
+    {%- set tolerated = 0 if file.get('on_bad_row', 'refuse') == 'refuse' else file.get('max_reject_rate', 1) -%}
+  {%- endif -%}
+  {%- if file.rejected_rows <= file.physical_rows * tolerated -%}{%- do return(none) -%}{%- endif -%}
+  {%- do return(file.setting ~ ': ' ~ file.path.split('/') | last ~ ': ' ~ file.rejected_rows ~ ' of ' ~ file.physical_rows ~ ' rows can not be read ('
+    ~ ('the original tolerates none; repair them, or set original.on_bad_row: set_aside' if file.k == 0 and tolerated == 0
+       else 'more than ' ~ (tolerated * 100) | round(4) ~ ' %; repair them, or raise ' ~ ('original' if file.k == 0 else file.setting) ~ '.max_reject_rate')
+    ~ '): ' ~ file.first_rejects | join('; ')) -%}
 {% endmacro %}

@@ -4,7 +4,7 @@
 {% macro merge_plan() %}
   {#- A dict: files, crm (columns of the original), vendor (columns that files bring), tiers, groups. -#}
   {%- if not execute -%}
-    {%- do return({'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'groups': [], 'original': {}, 'directory': ''}) -%}
+    {%- do return({'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'groups': [], 'directory': ''}) -%}
   {%- endif -%}
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}
@@ -81,7 +81,7 @@
   {%- if problems -%}{%- do refuse('The merge spec does not fit the files.', problems) -%}{%- endif -%}
   {%- do return({
     'files': profile.files, 'crm': crm, 'vendor': vendor, 'tiers': tiers, 'groups': groups,
-    'headers': names.headers, 'original': spec.original, 'directory': profile.directory,
+    'headers': names.headers, 'directory': profile.directory,
   }) -%}
 {% endmacro %}
 
@@ -323,4 +323,18 @@
   {%- for h in names.headers if h.k == 0 and names.words[word].own in [h.column, h.own] -%}{%- do return(h) -%}{%- endfor -%}
   {%- do problems.append(place ~ ": the original has no column '" ~ word ~ "'" ~ did_you_mean(word, files[0].header)) -%}
   {%- do return(none) -%}
+{% endmacro %}
+
+
+{% macro column_map(plan, file) %}
+  {#- What each header of a file means: {header, column, key}. -#}
+  {%- set columns = [] -%}
+  {%- for h in plan.headers if h.k == file.k -%}
+    {%- set keys = [] -%}
+    {%- for tier in plan.tiers -%}
+      {%- for entry in tier.columns.get(file.k, []) if entry.position == h.position -%}{%- do keys.append(tier.label) -%}{%- endfor -%}
+    {%- endfor -%}
+    {%- do columns.append({'header': h.header, 'column': h.column, 'key': keys[0] if keys else none}) -%}
+  {%- endfor -%}
+  {%- do return(columns) -%}
 {% endmacro %}

@@ -3,7 +3,10 @@
 {% macro begin_merge() %}
   {#- on-run-start: a bad spec or a bad file ends the run here, before any work. -#}
   {%- if execute and flags.WHICH in ('run', 'build') -%}
-    {%- do merge_plan() -%}
+    {%- set spec = merge_spec() -%}
+    {%- set problems = [] -%}
+    {%- for file in merge_plan().files if reject_problem(file, spec) -%}{%- do problems.append(reject_problem(file, spec)) -%}{%- endfor -%}
+    {%- if problems -%}{%- do refuse('A file has rows that can not be read.', problems) -%}{%- endif -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -23,6 +26,7 @@
     'strategies': {'default': strategies.get('default', 'first'), 'columns': strategies},
     'groups': spec.get('groups') or [],
     'overwrite': {'default': overwrite.get('default', 'fill'), 'columns': overwrite},
+    'max_reject_rate': (spec.get('guards') or {}).get('max_reject_rate', 0.01),
     'partition_by': (spec.get('export') or {}).get('partition_by') or [],
   }) -%}
 {% endmacro %}
@@ -51,6 +55,12 @@
 {% macro key_types() %}{% do return(['email', 'phone', 'linkedin']) %}{% endmacro %}
 
 
+{% macro file_settings() %}
+  {#- What the spec may say of any file. -#}
+  {%- do return(['path', 'delimiter', 'encoding', 'header_line', 'quoted_newlines', 'max_reject_rate', 'region', 'columns']) -%}
+{% endmacro %}
+
+
 {% macro policies() %}{% do return(['fill', 'update', 'suffix', 'replace']) %}{% endmacro %}
 
 
@@ -75,7 +85,7 @@
 
 {% macro unknown_settings(place, block, valid, problems) %}
   {%- for name in block -%}
-    {%- if name not in valid and (place or name not in ['guards', 'assertions', 'schedule']) -%}
+    {%- if name not in valid and (place or name not in ['assertions', 'schedule']) -%}
       {%- do problems.append(place ~ name ~ ": unknown setting '" ~ name ~ "'" ~ did_you_mean(name, valid)) -%}
     {%- endif -%}
   {%- endfor -%}
@@ -88,11 +98,11 @@
   {%- if spec is not mapping -%}
     {%- do return(['merge: expected settings such as original, enriched and match_on, found ' ~ tojson(spec)]) -%}
   {%- endif -%}
-  {%- set later = ['guards', 'assertions', 'schedule'] -%}
+  {%- set later = ['assertions', 'schedule'] -%}
   {%- for name in later if name in spec -%}
     {%- do problems.append(name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
   {%- endfor -%}
-  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'export'], problems) -%}
+  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'guards', 'export'], problems) -%}
   {%- for name in ['original', 'enriched', 'match_on'] if not spec.get(name) -%}
     {%- do problems.append(name ~ ': missing; a merge needs original, enriched and match_on') -%}
   {%- endfor -%}
@@ -100,7 +110,7 @@
   {#- Inputs -#}
   {%- set original = spec.get('original') -%}
   {%- if original is mapping -%}
-    {%- do file_problems('original', original, ['path', 'on_bad_row', 'delimiter', 'encoding', 'region', 'columns'], problems) -%}
+    {%- do file_problems('original', original, file_settings() + ['on_bad_row'], problems) -%}
     {%- if original.get('on_bad_row', 'refuse') not in ['refuse', 'set_aside'] -%}
       {%- do problems.append("original.on_bad_row: '" ~ original.on_bad_row ~ "' is not accepted. Accepted: refuse, set_aside") -%}
     {%- endif -%}
@@ -117,7 +127,7 @@
       {%- if file is not mapping -%}
         {%- do problems.append(place ~ ': expected {name: …, path: FILE}, found ' ~ tojson(file)) -%}
       {%- else -%}
-        {%- do file_problems(place, file, ['name', 'path', 'delimiter', 'encoding', 'region', 'columns'], problems) -%}
+        {%- do file_problems(place, file, ['name'] + file_settings(), problems) -%}
         {%- set name = file.get('name') -%}
         {%- if name is not string or not name.strip() -%}
           {%- do problems.append(place ~ '.name: missing; give the vendor a name, such as apollo') -%}
@@ -185,6 +195,18 @@
     {%- endfor -%}
   {%- endif -%}
 
+  {#- Guards -#}
+  {%- set guards = spec.get('guards') -%}
+  {%- if guards and guards is not mapping -%}
+    {%- do problems.append('guards: expected {max_reject_rate: 0.01}, found ' ~ tojson(guards)) -%}
+  {%- elif guards -%}
+    {%- for name in guards if name in ['hub', 'max_entity_size', 'blocked', 'allow_test_addresses'] -%}
+      {%- do problems.append('guards.' ~ name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
+    {%- endfor -%}
+    {%- do unknown_settings('guards.', guards, ['max_reject_rate', 'hub', 'max_entity_size', 'blocked', 'allow_test_addresses'], problems) -%}
+    {%- if 'max_reject_rate' in guards -%}{%- do rate_problems('guards.max_reject_rate', guards.max_reject_rate, problems) -%}{%- endif -%}
+  {%- endif -%}
+
   {#- Running -#}
   {%- set export = spec.get('export') -%}
   {%- if export and export is not mapping -%}
@@ -219,7 +241,7 @@
 {% macro file_problems(place, file, valid, problems) %}
   {%- do unknown_settings(place ~ '.', file, valid, problems) -%}
   {%- if file.get('path') is not string or not file.get('path') -%}
-    {%- do problems.append(place ~ '.path: missing; name a CSV file') -%}
+    {%- do problems.append(place ~ '.path: missing; name a file, a folder or a glob') -%}
   {%- endif -%}
   {%- set words = {'comma': ',', 'semicolon': ';', 'tab': '\t', 'pipe': '|'} -%}
   {%- set delimiter = file.get('delimiter', ',') -%}
@@ -232,7 +254,22 @@
   {%- if file.get('columns', {}) is not mapping -%}
     {%- do problems.append(place ~ '.columns: expected {HEADER: column}, such as {Mobile: phone}; found ' ~ tojson(file.columns)) -%}
   {%- endif -%}
+  {%- set header_line = file.get('header_line', 1) -%}
+  {%- if header_line is not integer or header_line is boolean or header_line < 0 -%}
+    {%- do problems.append(place ~ '.header_line: ' ~ tojson(header_line) ~ ' is not accepted. Accepted: the number of the line that holds the header, from 1, or 0 if there is none') -%}
+  {%- endif -%}
+  {%- if file.get('quoted_newlines', false) is not boolean -%}
+    {%- do problems.append(place ~ '.quoted_newlines: ' ~ tojson(file.quoted_newlines) ~ ' is not accepted. Accepted: true, false') -%}
+  {%- endif -%}
+  {%- if 'max_reject_rate' in file -%}{%- do rate_problems(place ~ '.max_reject_rate', file.max_reject_rate, problems) -%}{%- endif -%}
   {%- if 'region' in file -%}{%- do region_problems(place ~ '.region', file.region, problems) -%}{%- endif -%}
+{% endmacro %}
+
+
+{% macro rate_problems(place, rate, problems) %}
+  {%- if rate is not number or rate is boolean or not 0 <= rate <= 1 -%}
+    {%- do problems.append(place ~ ': ' ~ tojson(rate) ~ ' is not accepted. Accepted: a share of rows from 0 to 1, such as 0.01 for one in a hundred') -%}
+  {%- endif -%}
 {% endmacro %}
 
 

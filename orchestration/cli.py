@@ -96,11 +96,9 @@ def validate(spec: Spec) -> None:
         outcome = dbt_run.run(["run-operation", "describe_merge"], Path(folder), wanted)
     if not outcome.ok:
         fail(spec, outcome, None)
-    bad = False
-    for text in outcome.results:
-        bad |= show_file(json.loads(text))
-    if bad:
-        stop(["some rows can not be read; see above"])
+    problems = [problem for text in outcome.results for problem in show_file(json.loads(text))]
+    if problems:
+        fail(spec, dbt_run.Outcome(ok=False, problems=problems), None)
     screen.print("[green]The spec and its files are fine.[/green]")
 
 
@@ -178,8 +176,8 @@ def summarise(
             "select source, physical_rows, rejected_rows, rows_with_key, rows_matched, cells_given, unparsed_timestamps"
             " from file_summary order by file_order"
         ).fetchall()
-        encodings = connection.execute(
-            "select source, encoding from stg_files order by file_order"
+        notes = connection.execute(
+            "select source, notes from stg_files where notes is not null order by file_order"
         ).fetchall()
     total = dict(zip(names, summary, strict=True))
     table = Table(title=None, box=None, pad_edge=False)
@@ -203,11 +201,8 @@ def summarise(
         f"Conflicts  {total['conflicts']:,} cells on which vendors disagreed, resolved by the strategies"
     )
     screen.print(f"Rejected   {total['rejected_rows']:,} rows that could not be read (see rejected_rows)")
-    for source, encoding in encodings:
-        if encoding not in ("utf-8", "utf-8-sig", "utf-16"):
-            screen.print(
-                f"[yellow]Note       {escape(source)} was read as {encoding}; if names look wrong, declare its encoding[/yellow]"
-            )
+    for source, said in notes:
+        screen.print(f"[yellow]Note       {printable(f'{source}: {said}')}[/yellow]")
     for source, *_, unparsed in files:
         if unparsed:
             screen.print(
@@ -221,36 +216,51 @@ def summarise(
         screen.print(f"Published  {escape(str(target))} ({file['bytes']:,} bytes)")
 
 
-def show_file(file: dict[str, Any]) -> bool:
-    """Prints how one file is read; returns whether rows of it can't be."""
+def show_file(file: dict[str, Any]) -> list[str]:
+    """Prints how one file is read; returns its problems."""
     names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-    delimiter = names.get(file["delimiter"], repr(file["delimiter"]))
+    dialect = file["dialect"]
+    how = [{"json": "JSON lines", "parquet": "Parquet"}.get(file["format"], "CSV")]
+    how += [file["compression"]] if file["compression"] != "plain" else []
+    if dialect:
+        how += [file["encoding"], f"separated by {names.get(dialect['delimiter'], repr(dialect['delimiter']))}"]
+        how += [f"header on line {dialect['header_line']}" if dialect["header_line"] else "no header"]
+        how += [f"lines end with {file['line_ends']}"] if file["line_ends"] != "see notes" else []
     screen.print(f"[bold]{escape(file['source'])}[/bold]  {escape(file['path'])}")
+    screen.print(f"  {escape(', '.join(how))}")
     screen.print(
-        f"  {file['rows']:,} rows, {len(file['columns'])} columns, {file['encoding']}, separated by {delimiter}"
+        f"  {file['rows']:,} rows, {len(file['columns'])} columns, {file['bytes']:,} bytes, sha256 {file['sha256'][:12]}…"
     )
+    for note in file["notes"]:
+        screen.print(f"  [yellow]Note:[/yellow] {printable(note)}")
     if file["rejected"]:
-        screen.print(
-            f"  [red]{file['rejected']:,} rows can't be read:[/red] {escape(file['examples'] or '')}"
-        )
-    elif file["parsed"] != file["rows"]:
-        screen.print(f"  [red]only {file['parsed']:,} of {file['rows']:,} rows can be read[/red]")
+        screen.print(f"  [red]{file['rejected']:,} rows can't be read:[/red]")
+        for example in file["examples"]:
+            screen.print(f"    {printable(example)}")
     for key in file["keys"]:
-        columns = ", ".join(column["header"] for column in file["columns"] if key["label"] in column["keys"])
+        columns = ", ".join(column["header"] for column in file["columns"] if column["key"] == key["label"])
         share = "no rows" if key["share"] is None else f"{key['share']:.1%} of rows have a valid key"
-        screen.print(f"  {key['label']:<12} {share}, from {escape(columns)}")
+        screen.print(f"  {key['label']:<12} {share}, from {printable(columns)}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
-    for name in ("header", "column", "first rows"):
+    for name in ("header", "column", "key", "first rows"):
         table.add_column(name, overflow="fold")
     for position, column in enumerate(file["columns"]):
         cells = [row[position] for row in file["preview"]]
-        shown = " | ".join(
-            "" if cell is None else re.sub(r"[\x00-\x1f\x7f]", " ", cell)[:30] for cell in cells
+        shown = " | ".join("" if cell is None else cell[:30] for cell in cells)
+        table.add_row(
+            printable(column["header"]),
+            printable(column["column"] or "(kept as it is)"),
+            column["key"] or "",
+            printable(shown),
         )
-        table.add_row(escape(column["header"]), escape(column["column"] or "(kept as it is)"), escape(shown))
     screen.print(table)
     screen.print()
-    return bool(file["rejected"]) or file["parsed"] != file["rows"]
+    return file["problems"]
+
+
+def printable(text: str) -> str:
+    """Returns a text from a file so that a terminal shows it and obeys nothing in it."""
+    return escape(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text))
 
 
 def main() -> None:

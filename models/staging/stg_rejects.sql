@@ -4,7 +4,9 @@
 select
   {{ file.k }} as file_order,
   {{ sql_text(file.name) }} as source,
+  {{ sql_text(file.shown) }} as path,
   source_row,
+  line,
   byte_position,
   reason,
   raw_text

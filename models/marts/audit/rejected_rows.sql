@@ -1,6 +1,9 @@
 select
   source,
+  path,
   source_row,
+  line,
+  byte_position,
   reason,
   raw_text
 from {{ ref('stg_rejects') }}

@@ -2,7 +2,7 @@
     read_csv: a join (a long IN list becomes one) holds back small chunks and writes them last. -#}
 {%- set plan = merge_plan() %}
 {%- for file in plan.files %}
-{%- set shown = run_query('explain ' ~ landed_rows(file, plan, readable_path(file, plan))).rows[0][1] %}
+{%- set shown = run_query('explain ' ~ landed_rows(file, plan, readable_path(file, plan, []))).rows[0][1] %}
 {%- set operators = modules.re.findall('[A-Z][A-Z_]{4,}', shown) | unique | reject('in', ['PROJECTION', 'READ_CSV']) | list %}
 select
   {{ sql_text(file.name) }} as source,

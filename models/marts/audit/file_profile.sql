@@ -1,0 +1,78 @@
+{%- set plan = merge_plan() %}
+{%- set usable = [] %}
+{%- for tier in plan.tiers %}{% for k in tier.columns %}{% do usable.append((k, tier)) %}{% endfor %}{% endfor %}
+-- keyed: the rows of each file with a valid key, per key that the file has a column for
+with keyed as (
+  select
+    case when side = 'original' then 0 else cast(floor(record / 4294967296) as int) end as file_order,
+    tier,
+    count(distinct record) as rows_with_key
+  from {{ ref('int_match_keys') }}
+  group by case when side = 'original' then 0 else cast(floor(record / 4294967296) as int) end, tier
+),
+
+usable as (
+  {%- for k, tier in usable %}
+  select {{ k }} as file_order, {{ tier.tier }} as tier, {{ sql_text(tojson(tier.label)) }} as label
+  {{ 'union all' if not loop.last }}
+  {%- else %}
+  select 0 as file_order, 0 as tier, '' as label from keyed where 1 = 0
+  {%- endfor %}
+),
+
+shares as (
+  select
+    u.file_order,
+    u.tier,
+    concat(
+      u.label, ': ',
+      cast(coalesce(round(coalesce(k.rows_with_key, 0) / nullif(f.parsed_rows, 0), 4), 0) as string)
+    ) as share
+  from usable as u
+  inner join {{ ref('stg_files') }} as f on u.file_order = f.file_order
+  left join keyed as k on u.file_order = k.file_order and u.tier = k.tier
+),
+
+valid_keys as (
+  select
+    file_order,
+    concat('{', {{ join_in_order('share', "', '", 'tier') }}, '}') as valid_keys
+  from shares
+  group by file_order
+),
+
+column_maps as (
+  {%- for file in plan.files %}
+  select {{ file.k }} as file_order, {{ sql_text(tojson(column_map(plan, file))) }} as column_map
+  {{ 'union all' if not loop.last }}
+  {%- else %}
+  select 0 as file_order, '' as column_map from keyed where 1 = 0
+  {%- endfor %}
+)
+
+select
+  f.file_order,
+  f.source,
+  f.role,
+  f.path,
+  f.format,
+  f.compression,
+  f.encoding,
+  f.delimiter,
+  f.quote,
+  f.escape,
+  f.line_ends,
+  f.header_line,
+  f.header,
+  m.column_map,
+  coalesce(v.valid_keys, '{}') as valid_keys,
+  f.physical_rows,
+  f.parsed_rows,
+  f.rejected_rows,
+  f.bytes,
+  f.sha256,
+  f.notes
+from {{ ref('stg_files') }} as f
+inner join column_maps as m on f.file_order = m.file_order
+left join valid_keys as v on f.file_order = v.file_order
+order by f.file_order

@@ -1,0 +1,405 @@
+"""How a CSV file is written: delimiter, quotes, where the header is; settled once, from its first lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from reading import FileProblem
+
+WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+RARE = "^~:\x1f\x01"  # asked only where none of the usual four makes columns
+SAMPLE_RECORDS = 1000
+PREAMBLE = 30  # lines that may stand before a header
+MULTI_LINES = 3000  # lines that one quoted cell of the sample may span; few if some were never closed
+
+csv.field_size_limit(2**31 - 1)  # a cell may be larger than the csv module's 128 KiB
+
+ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNORECASE)
+NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
+
+
+@dataclass
+class Dialect:
+    """How a file is written. ``header_line`` is the physical line of the header, from 1; 0: there is none."""
+
+    delimiter: str
+    quote: str = '"'
+    escape: str = '"'  # what stands before a quote inside quotes: the quote itself, or a backslash
+    header_line: int = 1
+    header: list[str] = field(default_factory=list)
+    extra: int = 0  # cells that every row has more than the header, all empty (a delimiter ends each row), or fewer
+    notes: list[str] = field(default_factory=list)
+
+    def plain(self) -> bool:
+        """Says whether it is what DuckDB is told to read: standard quotes, the header on the first line."""
+        return self.quote == '"' and self.escape == '"' and self.header_line == 1 and not self.extra
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON takes them."""
+        return asdict(self)
+
+
+@dataclass
+class Trial:
+    """A dialect tried on the sample: its records, the width most of them have, and the share that has it."""
+
+    dialect: Dialect
+    records: list[tuple[int, list[str]]]  # (physical line, cells)
+    width: int
+    share: float
+
+
+# -- Records of a sample, tolerantly: what does not parse is split at delimiters --
+
+
+def parse(text: str, delimiter: str, quote: str, escape: str) -> list[str] | None:
+    """Returns the cells of one whole record, without its line end, or None when its quotes do not fit."""
+    if quote not in text:
+        return text.split(delimiter)
+    if escape != quote:
+        text = standard_quotes(text, quote)
+    try:
+        rows = list(csv.reader([text], delimiter=delimiter, quotechar=quote, strict=True))
+    except csv.Error:
+        return None
+    return rows[0] if len(rows) == 1 else None
+
+
+def standard_quotes(text: str, quote: str) -> str:
+    """Returns a record whose quotes are escaped with backslashes as one with doubled quotes."""
+    return re.sub(rf"\\([{quote}\\])", lambda found: quote * 2 if found[1] == quote else "\\", text)
+
+
+def ends_inside(text: str, delimiter: str, quote: str, inside: bool) -> bool:
+    """Says whether a line of standard quoting ends inside quotes; a quote opens only where a cell begins."""
+    place = 0
+    while True:
+        if inside:
+            place = text.find(quote, place)
+            if place < 0:
+                return True
+            doubled = text[place + 1 : place + 2] == quote
+            inside, place = doubled, place + 1 + doubled
+        elif place == 0 and text.startswith(quote):
+            inside, place = True, 1
+        else:
+            place = text.find(delimiter + quote, place)
+            if place < 0:
+                return False
+            inside, place = True, place + 2
+
+
+def sample_records(lines: list[str], delimiter: str, quote: str, escape: str) -> list[tuple[int, list[str]]]:
+    """Returns (line number, cells) of the records in the sample, blank lines left out."""
+    found: list[tuple[int, list[str]]] = []
+    at, unclosed = 0, 0
+    while at < len(lines) and len(found) < SAMPLE_RECORDS:
+        line = lines[at].rstrip("\r\n")
+        number, at = at + 1, at + 1
+        if not line.strip():
+            continue
+        cells = parse(line, delimiter, quote, escape)
+        if cells is None:
+            text, inside, ahead = lines[at - 1], True, at
+            if ends_inside(
+                standard_quotes(line, quote) if escape != quote else line, delimiter, quote, False
+            ):
+                while inside and ahead < min(len(lines), at + (MULTI_LINES if unclosed < 5 else 20)):
+                    more = lines[ahead]
+                    inside = ends_inside(
+                        standard_quotes(more, quote) if escape != quote else more, delimiter, quote, True
+                    )
+                    text, ahead = text + more, ahead + 1
+                if not inside and (cells := parse(text.rstrip("\r\n"), delimiter, quote, escape)):
+                    at = ahead
+                else:
+                    unclosed += 1
+        found.append((number, cells if cells is not None else line.split(delimiter)))
+    return found
+
+
+def width(cells: list[str]) -> int:
+    """Returns the number of cells up to the last one that is not empty."""
+    count = len(cells)
+    while count > 1 and not cells[count - 1]:
+        count -= 1
+    return count
+
+
+# -- Which dialect --
+
+
+def detect(
+    name: str, text: str, whole: bool, settings: dict[str, Any], known: set[str], canonical: Any
+) -> Dialect:
+    """Returns the dialect of a file by its first characters; what ``settings`` declares wins.
+
+    ``whole`` says that the text is the whole file: otherwise its last line may be cut off. ``known`` holds
+    canonical names of columns that people use, ``canonical`` makes one of a header. Raises FileProblem for what
+    is not a table, or where the header can not be told with certainty.
+    """
+    start = text.lstrip("\ufeff \t\r\n")[:200].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
+        raise FileProblem(
+            f"{name} is a web page or XML, not a CSV file (often an error or log-in page saved under its name)"
+        )
+    if re.match(r"\[\s*(\{|\])", start):
+        raise FileProblem(
+            f"{name} is a JSON array; write it as JSON lines: one object a line, no brackets around them"
+        )
+    lines = (
+        text.splitlines(keepends=True)
+        if not re.search("[\v\f\x1c-\x1e\x85\u2028\u2029]", text)
+        else split_lines(text)
+    )
+    lines = lines if whole or len(lines) < 3 else lines[:-1]
+    notes = []
+    skipped = 0
+    declared = settings.get("delimiter")
+    if match := re.fullmatch(r"\ufeff*\"?sep=(.)\"?[\r\n]*", lines[0] if lines else "", re.IGNORECASE):
+        skipped = 1
+        notes.append(f"line 1 names the delimiter ({lines[0].strip()})")
+        declared = declared or match[1]
+    if not any(line.strip("\ufeff \t\r\n") for line in lines[skipped:]):
+        raise FileProblem(f"{name} has no header: it holds only blank lines")
+    lines[0] = lines[0].lstrip("\ufeff")
+    body = ["\n"] * skipped + lines[skipped:]
+    trial = best_trial(body, declared)
+    dialect = trial.dialect
+    dialect.notes += notes
+    place_header(name, trial, settings.get("header_line"), known, canonical)
+    dialect.extra = extra_cells(trial)
+    if dialect.extra > 0:
+        dialect.notes.append("every row ends with a delimiter after its last cell")
+    if dialect.quote == "'":
+        dialect.notes.append("cells are quoted with '…'")
+    if dialect.escape == "\\":
+        dialect.notes.append('quotes inside cells are written \\" and backslashes \\\\')
+    if dialect.delimiter not in WORDS:
+        dialect.notes.append(f"the delimiter is {dialect.delimiter!r}")
+    return dialect
+
+
+def split_lines(text: str) -> list[str]:
+    """Splits at LF, CR LF and CR only: str.splitlines knows more line ends than CSV does."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
+
+
+def best_trial(lines: list[str], declared: str | None) -> Trial:
+    """Returns the dialect under which the most records of the sample have one width, wider before narrower."""
+    trials = [trial(lines, delimiter, '"', '"') for delimiter in ([declared] if declared else WORDS)]
+    best = max(trials, key=merit)
+    if best.share < 1.0 and not declared or best.width == 1 and not declared:
+        rare = [trial(lines, delimiter, '"', '"') for delimiter in RARE]
+        fitting = [other for other in rare if other.share == 1.0 and other.width >= 3]
+        best = max([*fitting, best], key=merit)
+    delimiters = [declared] if declared else [*WORDS]
+    text = "".join(lines)
+    if '\\"' in text:
+        others = [trial(lines, delimiter, '"', "\\") for delimiter in delimiters]
+        better = max(others, key=merit)
+        if regular(better) > regular(best) and better.width > 1:
+            best = better
+    if "'" in text and '"' not in text:
+        others = [trial(lines, delimiter, "'", "'") for delimiter in delimiters]
+        better = max(others, key=merit)
+        cells = [
+            cell for line in lines for cell in line.rstrip("\r\n").split(better.dialect.delimiter) if cell
+        ]
+        quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells)
+        if better.width > 1 and quoted * 3 > len(cells) and regular(better) >= regular(best):
+            best = better
+    return best
+
+
+def trial(lines: list[str], delimiter: str, quote: str, escape: str) -> Trial:
+    """Reads the sample under one dialect."""
+    records = sample_records(lines, delimiter, quote, escape)
+    widths = Counter(width(cells) for _, cells in records)
+    full = Counter(len(cells) for _, cells in records)
+    # rows end in empty cells now and then: the width is the header's if that is what most rows fit
+    first = len(records[0][1]) if records else 1
+    fits = sum(len(cells) == first or width(cells) == first for _, cells in records)
+    common = full.most_common(1)[0][0] if full else 1
+    if fits * 2 >= len(records) and first > 1:
+        chosen = first
+    else:
+        chosen = common if common > 1 else max(widths, key=lambda w: (widths[w], w), default=1)
+    share = sum(len(cells) == chosen or width(cells) == chosen for _, cells in records) / max(len(records), 1)
+    return Trial(Dialect(delimiter, quote, escape), records, chosen, share)
+
+
+def merit(trial: Trial) -> tuple[float, int]:
+    """Returns what ranks a trial: one column fits anything, so it ranks last."""
+    return (trial.share if trial.width > 1 else 0.0, trial.width)
+
+
+def regular(trial: Trial) -> int:
+    """Returns how many records of the sample have exactly the width."""
+    return sum(len(cells) == trial.width for _, cells in trial.records)
+
+
+# -- Where the header is --
+
+
+def place_header(name: str, trial: Trial, declared: int | None, known: set[str], canonical: Any) -> None:
+    """Sets the header of a trial's dialect: the declared line, else the first line, else a later one if certain."""
+    dialect, records = trial.dialect, trial.records
+    if declared is not None:
+        if declared == 0:
+            dialect.header_line, dialect.header = 0, [f"column_{n}" for n in range(1, trial.width + 1)]
+            return
+        found = next((record for record in records if record[0] == declared), None)
+        if found is None:
+            raise FileProblem(
+                f"{name}: header_line {declared} is blank, inside a quoted cell, or not in the file's first lines"
+            )
+        dialect.header_line, dialect.header = declared, named(name, declared, found[1])
+        return
+    number, cells = records[0]
+    refuse_wrapped(name, trial)
+    if len(cells) == trial.width or (width(cells) == trial.width) or trial.width == 1:
+        filled = [cell for cell in cells if cell.strip()]
+        if len(filled) > 1 or len(cells) < 3:
+            refuse_data(name, number, cells, records[1:], known, canonical)
+            dialect.header_line, dialect.header = number, named(name, number, cells)
+            if number > 1 and not dialect.notes:
+                dialect.notes.append(f"the header is on line {number}, after blank lines")
+            return
+    # Lines of one cell, then a line as wide as the rows: a title before the table, if that line is surely a header.
+    for number, cells in records[:PREAMBLE]:
+        if width(cells) == 1:
+            continue
+        names = {canonical(cell) for cell in cells}
+        certain = (
+            len(cells) >= trial.width >= 3
+            and all(cell.strip() for cell in cells[: trial.width])
+            and not looks_like_data(cells)
+            and len(names & known) >= 2
+            and trial.share > 0.5
+        )
+        if certain:
+            dialect.header_line, dialect.header = number, named(name, number, cells)
+            before = " / ".join(
+                " ".join(cell for cell in row if cell) for line, row in records if line < number
+            )
+            dialect.notes.append(f"the header is on line {number}; skipped before it: {before[:120]}")
+            return
+        break
+    first, row = records[0]
+    candidate = next((line for line, row in records if len(row) == trial.width), first)
+    if width(row) == 1 and len(row) == trial.width:
+        raise FileProblem(
+            f"{name}, line {first} has text in its first cell only, so it may be a title and not the header; "
+            f"declare the header's line: `header_line: {first}` if it is this one"
+        )
+    raise FileProblem(
+        f"{name}, line {first} has {len(row)} column{'s' * (len(row) != 1)}, but most lines after it have {trial.width} "
+        f"(separated by {WORDS.get(dialect.delimiter, repr(dialect.delimiter))}): the header is not on the first line or is "
+        f"damaged, or the delimiter is another one; declare `header_line: {candidate}` if that is the header, or `delimiter:`"
+    )
+
+
+def extra_cells(trial: Trial) -> int:
+    """Returns how many cells every row of the sample has more than the header, all empty, or fewer, all unnamed; else 0."""
+    dialect = trial.dialect
+    rows = [cells for line, cells in trial.records if line > dialect.header_line]
+    count = len(dialect.header)
+    counts = {len(cells) for cells in rows}
+    if len(counts) != 1 or counts == {count}:
+        return 0
+    other = counts.pop()
+    if other > count and not any(cell for cells in rows for cell in cells[count:]):
+        return other - count
+    unnamed = all(dialect.header[place] == f"column_{place + 1}" for place in range(other, count))
+    return other - count if other < count and unnamed else 0
+
+
+def refuse_wrapped(name: str, trial: Trial) -> None:
+    """Refuses a file each of whose lines stands in quotes as a whole: it would be one column."""
+    cells = [row[0] for _, row in trial.records if len(row) == 1]
+    if trial.width > 1 or len(cells) < len(trial.records) or not cells:
+        return
+    for delimiter, word in WORDS.items():
+        if cells[0].count(delimiter) and len(parse(cells[0], delimiter, '"', '"') or []) > 1:
+            raise FileProblem(
+                f"{name}, line {trial.records[0][0]}: the header is one cell in quotes that holds {word}s ({cells[0][:60]}): "
+                "each line seems to be quoted as a whole; export the file again without that"
+            )
+
+
+def looks_like_data(cells: list[str]) -> bool:
+    """Says whether a line holds values rather than names: an address, or numbers in half of its cells."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    if any(ADDRESS.fullmatch(cell) for cell in filled):
+        return True
+    numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in filled)
+    return numbers * 2 >= len(filled) and numbers > 0
+
+
+def shape(cell: str) -> str:
+    """Returns what kind of value a cell is: '@' an address, '9' a number, else its letters, digits and signs in short."""
+    cell = cell.strip()
+    if ADDRESS.fullmatch(cell):
+        return "@"
+    if NUMBER.fullmatch(cell):
+        return "9"
+    return re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "9", cell))[:12]
+
+
+def strong_shapes(rows: list[list[str]]) -> dict[int, str]:
+    """Returns column → shape for the columns whose filled cells (three or more) all have one, with digits or an address."""
+    found = {}
+    for place in range(max(map(len, rows), default=0)):
+        shapes = [shape(row[place]) for row in rows if place < len(row) and row[place].strip()]
+        if len(shapes) >= 3 and len(set(shapes)) == 1 and ("9" in shapes[0] or "@" in shapes[0]):
+            found[place] = shapes[0]
+    return found
+
+
+def refuse_data(name: str, line: int, cells: list[str], after: list[tuple[int, list[str]]], known: set[str], canonical: Any) -> None:
+    """Refuses a first line that holds values: by its own look, or because it looks like the rows after it."""
+    alike = strong_shapes([row for _, row in after[:200]])
+    same = [place for place, kind in alike.items() if place < len(cells) and shape(cells[place]) == kind]
+    names = sum(canonical(cell) in known for cell in cells)
+    like_rows = names < 2 and (len(same) > 1 or any(alike[place] != "9" for place in same))
+    if looks_like_data(cells) or like_rows:
+        shown = ", ".join(cells)[:80]
+        raise FileProblem(
+            f"{name}, line {line} looks like data, not like a header ({shown}); add a header line, or declare "
+            f"`header_line: 0` if there is none (its columns are then column_1, column_2, …) or `header_line: {line}` if it is one"
+        )
+
+
+def named(name: str, line: int, header: list[str]) -> list[str]:
+    """Returns the header texts (an empty one is called column_<position>); refuses what can not be told apart."""
+    header = [cell.lstrip("\ufeff") if position == 0 else cell for position, cell in enumerate(header)]
+    if not any(cell.strip() for cell in header):
+        raise FileProblem(f"{name} has no header: the cells of line {line} are all blank")
+    if any("\0" in cell or "\ufffd" in cell for cell in header):
+        raise FileProblem(
+            f"{name}, line {line}: the header holds a NUL byte or bytes that mean nothing in its encoding"
+        )
+    seen: dict[str, int] = {}
+    texts = []
+    for position, cell in enumerate(header, start=1):
+        text = cell if cell.strip() else f"column_{position}"
+        key = text.strip().lower()
+        if key in seen:
+            first = header[seen[key] - 1]
+            same = (
+                "twice"
+                if first == cell
+                else f"as '{first}' and '{cell}', which differ only in case or spaces"
+            )
+            raise FileProblem(
+                f"{name}, line {line}: the header '{cell}' stands there {same} (columns {seen[key]} and {position}); "
+                "give each column a name of its own"
+            )
+        seen[key] = position
+        texts.append(text)
+    return texts

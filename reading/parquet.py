@@ -1,0 +1,38 @@
+"""Parquet: columns, types and the number of rows, from the file's own metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from reading import FileProblem
+from reading.dialect import named
+
+
+def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
+    """Returns header, types (DuckDB's, in order) and physical_rows of a file.
+
+    ``partitions`` are the folders named key=value that it lies in: they are its last columns.
+    """
+    pattern = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
+    try:
+        with duckdb.connect(config={"memory_limit": "200MB", "threads": 1}) as connection:
+            reads = "read_parquet(?, hive_partitioning = false, binary_as_string = true)"
+            columns = connection.execute(f"describe select * from {reads}", [pattern]).fetchall()
+            rows = connection.execute(
+                "select sum(num_rows) from parquet_file_metadata(?)", [pattern]
+            ).fetchone()
+    except duckdb.Error as error:
+        said = str(error).splitlines()[0].split(": ", 1)[-1].replace(str(path), path.name)
+        raise FileProblem(f"{path.name} can't be read as Parquet: {said[:200]}") from None
+    header = [column[0] for column in columns]
+    extra = [key for key in partitions if key.lower() not in {name.lower() for name in header}]
+    return {
+        "header": named(path.name, 1, header + extra),
+        "columns_read": header,
+        "types": [column[1] for column in columns],
+        "partitions": {key: partitions[key] for key in extra},
+        "physical_rows": int(rows[0] or 0) if rows else 0,
+    }

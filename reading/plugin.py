@@ -1,0 +1,135 @@
+"""The dbt-duckdb plugin: what SQL can't do to the bytes of a file, and nothing else.
+
+Three functions become callable from SQL, each from JSON text to JSON text:
+
+``crm_files_profile(request)``
+    Finds the files of a merge, fetches remote ones, and says of each how it is to be read (reading.profile).
+``crm_files_copy(request)``
+    Writes the copy of a file that DuckDB reads where it can't read the file itself.
+``crm_files_changed(request)``
+    Says which files are no longer what was profiled.
+
+A user's mistake comes back as a sentence under ``problems``, never as an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt_common.exceptions import DbtRuntimeError
+
+from orchestration import engine
+from reading import FileProblem, places
+from reading import profile as profiles
+
+PROJECT = Path(__file__).resolve().parent.parent
+DECLARED = ("role", "delimiter", "encoding", "header_line", "quoted_newlines")
+
+
+class Plugin(BasePlugin):
+    """Registers the functions, and makes the merge directory before DuckDB opens its file there."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:
+        """Checks the environment and makes the merge directory."""
+        self.found: dict[str, list[places.Place]] = {}
+        self.profiled: dict[str, dict[str, Any]] = {}
+        if wrong := engine.problems():
+            raise DbtRuntimeError(
+                "crm-merge: The environment's settings can not be used.\n- " + "\n- ".join(wrong)
+            )
+        self.directory = PROJECT
+        if self.creds and self.creds.path and self.creds.path != ":memory:":
+            self.directory = Path(self.creds.path).resolve().parent
+            (self.directory / ".crm-merge" / "landing").mkdir(parents=True, exist_ok=True)
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
+        """Leaves the number of threads to DuckDB unless DUCKDB_THREADS is set; finds seeds by the project."""
+        if config.get("threads") == "auto":
+            del config["threads"]
+        config["file_search_path"] = str(PROJECT)
+
+    def configure_connection(self, conn: Any) -> None:
+        """Registers the functions with DuckDB."""
+        for function in (self.crm_files_profile, self.crm_files_copy, self.crm_files_changed):
+            conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
+
+    def crm_files_profile(self, request: str) -> str:
+        """Profiles ``{"files": [{setting, role, name, path, delimiter, encoding, …}]}``.
+
+        Returns ``{"files": […], "problems": […]}``: each file as it was asked for, with what was found. A path of several
+        files becomes one entry each, named ``<name>/<path below what they share>``; ``k`` is a file's position, the
+        original's is 0.
+        """
+        files: list[dict[str, Any]] = []
+        problems: list[str] = []
+        for wanted in json.loads(request)["files"]:
+            try:
+                found = self.places_of(wanted["path"])
+                if wanted["role"] == "original" and len(found) > 1:
+                    raise FileProblem(
+                        f"'{wanted['path']}' means {len(found)} files; a merge has one original"
+                    )
+            except FileProblem as problem:
+                problems.append(f"{wanted['setting']}.path: {problem}")
+                continue
+            shared = os.path.commonpath([os.path.dirname(place.shown) for place in found])
+            for place in found:
+                entry = dict(
+                    wanted, vendor=wanted["name"], k=len(files), path=str(place.path), shown=place.shown
+                )
+                if len(found) > 1:
+                    entry["name"] += "/" + place.shown[len(shared) :].lstrip("/")
+                try:
+                    files.append(entry | self.profile_once(place, wanted))
+                except FileProblem as problem:
+                    problems.append(f"{wanted['setting']}: {problem}")
+        return json.dumps({"files": files, "problems": problems, "directory": str(self.directory)})
+
+    def places_of(self, path: str) -> list[places.Place]:
+        """Finds the files of a path; remote ones once per process, so that a merge sees one version of them."""
+        if path not in self.found:
+            found = places.find(path, PROJECT, self.directory / ".crm-merge" / "inputs")
+            if "://" not in path:
+                return found
+            self.found[path] = found
+        return self.found[path]
+
+    def profile_once(self, place: places.Place, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Profiles a file once per process, as long as it does not change."""
+        declared = {name: wanted[name] for name in DECLARED if wanted.get(name) is not None}
+        key = json.dumps([str(place.path), profiles.fingerprint(place.path), declared])
+        if key not in self.profiled:
+            self.profiled[key] = profiles.profile(
+                declared | {"path": place.path, "partitions": place.partitions}
+            )
+        return json.loads(json.dumps(self.profiled[key]))
+
+    def crm_files_copy(self, request: str) -> str:
+        """Writes the copy of ``{"file": an entry of crm_files_profile, "to", "rejects_to"}``; returns its problem or ''."""
+        wanted = json.loads(request)
+        file = wanted["file"]
+        try:
+            profiles.copy(file, Path(file["path"]), file, Path(wanted["to"]), Path(wanted["rejects_to"]))
+        except FileProblem as problem:
+            return str(problem)
+        except OSError as error:
+            return f"a copy of {Path(file['path']).name} can't be written to {wanted['to']}: {error.strerror}"
+        return ""
+
+    def crm_files_changed(self, request: str) -> str:
+        """Returns the problems of the files (entries of crm_files_profile) that are not what they were."""
+        problems = []
+        for file in json.loads(request):
+            try:
+                same = profiles.fingerprint(Path(file["path"])) == file["fingerprint"]
+            except FileProblem:
+                same = False
+            if not same:
+                problems.append(
+                    f"{file['setting']}: {Path(file['path']).name} changed while it was read; run again when it is complete"
+                )
+        return json.dumps(problems)

@@ -1,0 +1,76 @@
+"""Reads one file as a merge does, without dbt around it: the profile, its copy, and DuckDB with the macro's own text."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+
+from reading import FileProblem
+from reading import profile as profiles
+from tests.conftest import PROJECT
+from tests.pollution import Reading
+
+
+def sql_text(value: Any) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def sql_path(path: str) -> str:
+    return sql_text(re.sub(r"([*?[])", r"[\1]", path))
+
+
+def sql_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+LANDING = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(
+    (PROJECT / "macros" / "landing.sql").read_text(), {"sql_text": sql_text, "sql_path": sql_path, "sql_name": sql_name}
+)  # fmt: skip
+CONNECTION = duckdb.connect(config={"memory_limit": "300MB", "threads": 2, "autoload_known_extensions": False})
+
+
+def rows_of(found: dict[str, Any], path: str) -> list[tuple]:
+    """Returns (_merge_row or None, cells …) of each row that DuckDB reads."""
+    sql = LANDING.module.read_file(found, path)
+    return CONNECTION.execute(f"select * from {sql}").fetchall()
+
+
+def read(path: Path, **settings: Any) -> Reading:
+    """Reads a file; what a user would be told is in problem, rejects and notes."""
+    file = {"path": path, "role": "enriched"} | settings
+    try:
+        found = profiles.profile(file)
+        with tempfile.TemporaryDirectory() as folder:
+            return landed(found, file, Path(folder))
+    except FileProblem as problem:
+        return Reading(str(problem), [], [], [], [])
+
+
+def landed(found: dict[str, Any], file: dict[str, Any], folder: Path) -> Reading:
+    """Lands a profiled file as the macros land_file and land_rows do."""
+    path, rejects = str(file["path"]), []
+    if found["way"] in ("recode", "rewrite"):
+        path = str(folder / "copy.csv")
+        profiles.copy(found, file["path"], file, folder / "copy.csv", folder / "rejects.csv")
+        columns = ["source_row", "line", "byte_position", "reason", "raw_text"]
+        sql = LANDING.module.read_pinned(str(folder / "rejects.csv"), ",", columns)
+        rejects = [
+            (int(row[0]), int(row[1]), int(row[2]), row[3], row[4] or "")
+            for row in CONNECTION.execute(f"select * from {sql}").fetchall()
+        ]
+    rows = rows_of(found, path)
+    if len(rows) + found["rejected_rows"] != found["physical_rows"]:
+        if found["way"] in ("direct", "recode"):
+            return landed(found | {"way": "rewrite"}, file, folder)
+        return Reading(f"{len(rows)} rows read, {found['physical_rows']} counted", [], [], [], [])
+    assert len(rejects) == found["rejected_rows"]
+    numbered = [
+        (int(row[0]) if row[0] is not None else place, ["" if cell is None else cell for cell in row[1:]])
+        for place, row in enumerate(rows, start=1)
+    ]
+    return Reading(None, found["header"], numbered, rejects, found["notes"])
