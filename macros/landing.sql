@@ -41,7 +41,7 @@
   {%- if file.way == 'parquet' -%}
     (select cast(null as varchar) as _merge_row
       {%- for name in file.columns_read -%}, {{ parquet_text(sql_name(name), file.types[loop.index0]) }} as c{{ loop.index }} {%- endfor -%}
-      {%- for value in file.partitions.values() -%}, {{ 'cast(null as varchar)' if value == '__HIVE_DEFAULT_PARTITION__' else sql_text(value) }} as c{{ (file.columns_read | length) + loop.index }} {%- endfor %}
+      {%- for value in file.partitions.values() -%}, {{ sql_text(value) }} as c{{ (file.columns_read | length) + loop.index }} {%- endfor %}
     from read_parquet({{ sql_path(path) }}, hive_partitioning = false, binary_as_string = true))
   {%- elif file.way == 'rewrite' -%}
     {{ read_pinned(path, ',', ['_merge_row'] + cells) }}

@@ -31,12 +31,22 @@ class Dialect:
     escape: str = '"'  # what stands before a quote inside quotes: the quote itself, or a backslash
     header_line: int = 1
     header: list[str] = field(default_factory=list)
-    extra: int = 0  # cells that every row has more than the header, all empty (a delimiter ends each row), or fewer
+    spaced: bool = False  # are there spaces around quoted cells, throughout?
+    before: list[list[str]] = field(default_factory=list)  # the cells of the lines before the header
+    unnamed: int = 0  # last columns without a name that most rows leave empty: a cell there is in doubt
+    extra: int = (
+        0  # cells that every row has more than the header, all empty (a delimiter ends each row), or fewer
+    )
     notes: list[str] = field(default_factory=list)
 
     def plain(self) -> bool:
         """Says whether it is what DuckDB is told to read: standard quotes, the header on the first line."""
-        return self.quote == '"' and self.escape == '"' and self.header_line == 1 and not self.extra
+        return (
+            self.quote == '"'
+            and self.escape == '"'
+            and self.header_line == 1
+            and not (self.extra or self.spaced or self.unnamed)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON takes them."""
@@ -51,15 +61,18 @@ class Trial:
     records: list[tuple[int, list[str]]]  # (physical line, cells)
     width: int
     share: float
+    broken: int  # records whose quotes do not fit
 
 
 # -- Records of a sample, tolerantly: what does not parse is split at delimiters --
 
 
-def parse(text: str, delimiter: str, quote: str, escape: str) -> list[str] | None:
+def parse(text: str, delimiter: str, quote: str, escape: str, spaced: bool = False) -> list[str] | None:
     """Returns the cells of one whole record, without its line end, or None when its quotes do not fit."""
     if quote not in text:
         return text.split(delimiter)
+    if spaced:
+        return spaced_cells(text, delimiter, quote)
     if escape != quote:
         text = standard_quotes(text, quote)
     try:
@@ -72,6 +85,24 @@ def parse(text: str, delimiter: str, quote: str, escape: str) -> list[str] | Non
 def standard_quotes(text: str, quote: str) -> str:
     """Returns a record whose quotes are escaped with backslashes as one with doubled quotes."""
     return re.sub(rf"\\([{quote}\\])", lambda found: quote * 2 if found[1] == quote else "\\", text)
+
+
+def spaced_cells(text: str, delimiter: str, quote: str) -> list[str] | None:
+    """Returns the cells of a record whose quoted cells may have spaces around the quotes."""
+    d, q = re.escape(delimiter), re.escape(quote)
+    quoted = re.compile(f"[ \t]*{q}((?:[^{q}]|{q}{q})*){q}[ \t]*(?={d}|$)")
+    bare = re.compile(f"[^{d}{q}]*(?={d}|$)")
+    cells, place = [], 0
+    while True:
+        if found := quoted.match(text, place):
+            cells.append(found[1].replace(quote * 2, quote))
+        elif found := bare.match(text, place):
+            cells.append(found[0])
+        else:
+            return None
+        if found.end() == len(text):
+            return cells
+        place = found.end() + len(delimiter)
 
 
 def ends_inside(text: str, delimiter: str, quote: str, inside: bool) -> bool:
@@ -93,33 +124,38 @@ def ends_inside(text: str, delimiter: str, quote: str, inside: bool) -> bool:
             inside, place = True, place + 2
 
 
-def sample_records(lines: list[str], delimiter: str, quote: str, escape: str) -> list[tuple[int, list[str]]]:
-    """Returns (line number, cells) of the records in the sample, blank lines left out."""
+def opens(text: str, dialect: Dialect, inside: bool) -> bool:
+    """Says whether a line, with its end, ends inside quotes."""
+    text = standard_quotes(text, dialect.quote) if dialect.escape != dialect.quote else text
+    if dialect.spaced:  # inside quotes this changes nothing that counts
+        text = re.sub(f"(^|{re.escape(dialect.delimiter)})[ \t]+{dialect.quote}", rf"\1{dialect.quote}", text)
+    return ends_inside(text.rstrip("\r\n") + "\n", dialect.delimiter, dialect.quote, inside)
+
+
+def sample_records(lines: list[str], dialect: Dialect) -> tuple[list[tuple[int, list[str]]], int]:
+    """Returns (line number, cells) of the records in the sample, blank lines left out, and how many do not parse."""
     found: list[tuple[int, list[str]]] = []
-    at, unclosed = 0, 0
+    how = (dialect.delimiter, dialect.quote, dialect.escape, dialect.spaced)
+    at, unclosed, broken = 0, 0, 0
     while at < len(lines) and len(found) < SAMPLE_RECORDS:
         line = lines[at].rstrip("\r\n")
         number, at = at + 1, at + 1
-        if not line.strip():
+        if not line.strip("\0\x1a \t" if dialect.delimiter != "\t" else "\0\x1a "):
             continue
-        cells = parse(line, delimiter, quote, escape)
-        if cells is None:
-            text, inside, ahead = lines[at - 1], True, at
-            if ends_inside(
-                standard_quotes(line, quote) if escape != quote else line, delimiter, quote, False
-            ):
-                while inside and ahead < min(len(lines), at + (MULTI_LINES if unclosed < 5 else 20)):
-                    more = lines[ahead]
-                    inside = ends_inside(
-                        standard_quotes(more, quote) if escape != quote else more, delimiter, quote, True
-                    )
-                    text, ahead = text + more, ahead + 1
-                if not inside and (cells := parse(text.rstrip("\r\n"), delimiter, quote, escape)):
-                    at = ahead
-                else:
-                    unclosed += 1
-        found.append((number, cells if cells is not None else line.split(delimiter)))
-    return found
+        cells = parse(line, *how)
+        if cells is None and opens(line, dialect, False):
+            parts, inside, ahead = [lines[at - 1]], True, at
+            while inside and ahead < min(len(lines), at + (MULTI_LINES if unclosed < 5 else 20)):
+                inside = opens(lines[ahead], dialect, True)
+                parts.append(lines[ahead])
+                ahead += 1
+            if not inside and (cells := parse("".join(parts).rstrip("\r\n"), *how)):
+                at = ahead
+            else:
+                unclosed += 1
+        broken += cells is None
+        found.append((number, cells if cells is not None else line.split(dialect.delimiter)))
+    return found, broken
 
 
 def width(cells: list[str]) -> int:
@@ -169,12 +205,20 @@ def detect(
     lines[0] = lines[0].lstrip("\ufeff")
     body = ["\n"] * skipped + lines[skipped:]
     trial = best_trial(body, declared)
+    if not trial.records:
+        raise FileProblem(f"{name} has no header: it holds only blank lines")
     dialect = trial.dialect
     dialect.notes += notes
     place_header(name, trial, settings.get("header_line"), known, canonical)
+    dialect.before = [cells for line, cells in trial.records if line < dialect.header_line]
     dialect.extra = extra_cells(trial)
+    dialect.unnamed = unnamed_cells(trial)
     if dialect.extra > 0:
         dialect.notes.append("every row ends with a delimiter after its last cell")
+    if trial.width == 1 and settings.get("header_line") is None:
+        refuse_one_column(name, body, trial)
+    if dialect.spaced:
+        dialect.notes.append("spaces around quoted cells are left out")
     if dialect.quote == "'":
         dialect.notes.append("cells are quoted with '…'")
     if dialect.escape == "\\":
@@ -191,34 +235,50 @@ def split_lines(text: str) -> list[str]:
 
 def best_trial(lines: list[str], declared: str | None) -> Trial:
     """Returns the dialect under which the most records of the sample have one width, wider before narrower."""
-    trials = [trial(lines, delimiter, '"', '"') for delimiter in ([declared] if declared else WORDS)]
-    best = max(trials, key=merit)
-    if best.share < 1.0 and not declared or best.width == 1 and not declared:
-        rare = [trial(lines, delimiter, '"', '"') for delimiter in RARE]
-        fitting = [other for other in rare if other.share == 1.0 and other.width >= 3]
-        best = max([*fitting, best], key=merit)
     delimiters = [declared] if declared else [*WORDS]
+    best = max((trial(lines, Dialect(delimiter)) for delimiter in delimiters), key=merit)
+    if not declared and (best.share < 1.0 or best.width == 1):
+        rare = [trial(lines, Dialect(delimiter)) for delimiter in RARE]
+        enough = 1.0 if best.width > 1 else 0.5
+        best = max(
+            [*(other for other in rare if other.share >= enough and other.width >= 3), best], key=merit
+        )
     text = "".join(lines)
     if '\\"' in text:
-        others = [trial(lines, delimiter, '"', "\\") for delimiter in delimiters]
-        better = max(others, key=merit)
+        better = max((trial(lines, Dialect(delimiter, escape="\\")) for delimiter in delimiters), key=merit)
         if regular(better) > regular(best) and better.width > 1:
             best = better
-    if "'" in text and '"' not in text:
-        others = [trial(lines, delimiter, "'", "'") for delimiter in delimiters]
-        better = max(others, key=merit)
-        cells = [
-            cell for line in lines for cell in line.rstrip("\r\n").split(better.dialect.delimiter) if cell
-        ]
-        quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells)
-        if better.width > 1 and quoted * 3 > len(cells) and regular(better) >= regular(best):
+    if re.search("(?:^|[^\\w\\s])'", text, re.MULTILINE):
+        tried = sorted({*delimiters, best.dialect.delimiter})
+        better = max((trial(lines, Dialect(delimiter, "'", "'")) for delimiter in tried), key=merit)
+        if (
+            (better.width > 1 or best.width == 1)
+            and regular(better) >= regular(best)
+            and single_quoted(text, better.dialect.delimiter)
+        ):
             best = better
+    d = re.escape(best.dialect.delimiter)
+    if best.dialect.quote == '"' and d != "\t":
+        spaced, tight = re.findall(f'{d}[ \t]+"', text), re.findall(f'{d}"[^"]', text)
+        if len(spaced) >= 3 and not tight:
+            better = trial(lines, Dialect(best.dialect.delimiter, spaced=True))
+            if better.width > 1 and regular(better) >= regular(best):
+                best = better
     return best
 
 
-def trial(lines: list[str], delimiter: str, quote: str, escape: str) -> Trial:
+def single_quoted(text: str, delimiter: str) -> bool:
+    """Says whether '…' quotes cells here: more of them than "…" does, and some hold a delimiter or a doubled quote."""
+    d = re.escape(delimiter)
+    single = re.findall(f"(?:^|{d})('(?:[^']|'')*')(?=$|{d})", text, re.MULTILINE)
+    double = re.findall(f'(?:^|{d})"(?:[^"]|"")*"(?=$|{d})', text, re.MULTILINE)
+    telling = [cell for cell in single if delimiter in cell or "\n" in cell or "''" in cell[1:-1]]
+    return len(single) > len(double) and bool(telling or len(single) * 3 > text.count(delimiter))
+
+
+def trial(lines: list[str], dialect: Dialect) -> Trial:
     """Reads the sample under one dialect."""
-    records = sample_records(lines, delimiter, quote, escape)
+    records, broken = sample_records(lines, dialect)
     widths = Counter(width(cells) for _, cells in records)
     full = Counter(len(cells) for _, cells in records)
     # rows end in empty cells now and then: the width is the header's if that is what most rows fit
@@ -230,7 +290,7 @@ def trial(lines: list[str], delimiter: str, quote: str, escape: str) -> Trial:
     else:
         chosen = common if common > 1 else max(widths, key=lambda w: (widths[w], w), default=1)
     share = sum(len(cells) == chosen or width(cells) == chosen for _, cells in records) / max(len(records), 1)
-    return Trial(Dialect(delimiter, quote, escape), records, chosen, share)
+    return Trial(dialect, records, chosen, share, broken)
 
 
 def merit(trial: Trial) -> tuple[float, int]:
@@ -239,8 +299,8 @@ def merit(trial: Trial) -> tuple[float, int]:
 
 
 def regular(trial: Trial) -> int:
-    """Returns how many records of the sample have exactly the width."""
-    return sum(len(cells) == trial.width for _, cells in trial.records)
+    """Returns how many records of the sample have one number of cells, less those whose quotes do not fit."""
+    return max(Counter(len(cells) for _, cells in trial.records).values(), default=0) - trial.broken
 
 
 # -- Where the header is --
@@ -305,31 +365,87 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
 
 
 def extra_cells(trial: Trial) -> int:
-    """Returns how many cells every row of the sample has more than the header, all empty, or fewer, all unnamed; else 0."""
+    """Returns how many cells most rows of the sample have more than the header, all empty, or fewer, all unnamed; else 0.
+
+    Then that many make a row: one that lacks the empty cell has lost another.
+    """
     dialect = trial.dialect
     rows = [cells for line, cells in trial.records if line > dialect.header_line]
     count = len(dialect.header)
-    counts = {len(cells) for cells in rows}
-    if len(counts) != 1 or counts == {count}:
+    counts = Counter(len(cells) for cells in rows).most_common(1)
+    if not counts or counts[0][0] == count or counts[0][1] * 2 <= len(rows):
         return 0
-    other = counts.pop()
-    if other > count and not any(cell for cells in rows for cell in cells[count:]):
+    other = counts[0][0]
+    if other > count and dialect.header[-1] == f"column_{count}":
+        return 0  # the header has its delimiter at the end, too: the rows are wider
+    if other > count and not any(cell for cells in rows if len(cells) == other for cell in cells[count:]):
         return other - count
     unnamed = all(dialect.header[place] == f"column_{place + 1}" for place in range(other, count))
     return other - count if other < count and unnamed else 0
 
 
+def unnamed_cells(trial: Trial) -> int:
+    """Returns how many of the last headers are blank over columns that most, but not all, rows of the sample leave empty."""
+    dialect = trial.dialect
+    rows = [cells for line, cells in trial.records if line > dialect.header_line]
+    count = 0
+    for place in range(len(dialect.header) - 1, 0, -1):
+        filled = sum(bool(cells[place].strip()) for cells in rows if place < len(cells))
+        if dialect.header[place] != f"column_{place + 1}" or not rows or filled * 2 > len(rows):
+            break
+        count += 1
+    return (
+        count
+        if any(any(cells[-count:]) for cells in rows if count and len(cells) == len(dialect.header))
+        else 0
+    )
+
+
 def refuse_wrapped(name: str, trial: Trial) -> None:
     """Refuses a file each of whose lines stands in quotes as a whole: it would be one column."""
-    cells = [row[0] for _, row in trial.records if len(row) == 1]
-    if trial.width > 1 or len(cells) < len(trial.records) or not cells:
+    line, cells = trial.records[0]
+    if (
+        len(cells) > 1
+        and re.match("['\"]", cells[0])
+        and cells[0][0] == cells[-1][-1:]
+        and cells[0].count(cells[0][0]) == 1
+    ):
+        raise FileProblem(
+            f"{name}, line {line}: the header line seems to be quoted as a whole; export the file again without that"
+        )
+    if trial.width > 1 or len(cells) > 1:
         return
     for delimiter, word in WORDS.items():
-        if cells[0].count(delimiter) and len(parse(cells[0], delimiter, '"', '"') or []) > 1:
+        if len(parse(cells[0], delimiter, '"', '"') or []) > 1:
             raise FileProblem(
-                f"{name}, line {trial.records[0][0]}: the header is one cell in quotes that holds {word}s ({cells[0][:60]}): "
-                "each line seems to be quoted as a whole; export the file again without that"
+                f"{name}, line {line}: the header is one cell in quotes that holds {word}s ({cells[0][:60]}): each line "
+                "seems to be quoted as a whole; export the file again without that"
             )
+
+
+def refuse_one_column(name: str, lines: list[str], trial: Trial) -> None:
+    """Refuses a first line that may be a title, or a line of columns that nothing here tells apart."""
+    line, cells = trial.records[0]
+    signs = re.findall(r"[;\t|^~:\x01\x1f#&!]", cells[0])
+    if (
+        len(trial.records) > 1
+        and any(not other.strip() for other in lines[line : line + 1])
+        or cells[0].startswith("# ")
+    ):
+        raise FileProblem(
+            f"{name}, line {line} stands alone ({cells[0][:60]}): a title, or the name of the only column? Declare "
+            f"`header_line: {line}` if it is the header, else the header's line, or `delimiter:`"
+        )
+    if re.search(r"[^\w \t\-./()#]", cells[0]) and not signs:
+        raise FileProblem(
+            f"{name}, line {line} looks like data, not like the name of the only column ({cells[0][:60]}); declare "
+            f"`header_line: {line}` if it is one, or `header_line: 0` if there is none"
+        )
+    if len(signs) > 1 and max(signs.count(sign) for sign in signs) > 1:
+        raise FileProblem(
+            f"{name}, line {line}: the header seems to hold several columns ({cells[0][:60]}) that no usual delimiter "
+            "tells apart; declare it with `delimiter:`"
+        )
 
 
 def looks_like_data(cells: list[str]) -> bool:
@@ -351,19 +467,27 @@ def shape(cell: str) -> str:
     return re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "9", cell))[:12]
 
 
-def strong_shapes(rows: list[list[str]]) -> dict[int, str]:
-    """Returns column → shape for the columns whose filled cells (three or more) all have one, with digits or an address."""
+def strong_shapes(rows: list[list[str]], share: float = 1.0) -> dict[int, str]:
+    """Returns column → shape for the columns of whose filled cells (three or more) that share has one, with digits or an address."""
     found = {}
     for place in range(max(map(len, rows), default=0)):
         shapes = [shape(row[place]) for row in rows if place < len(row) and row[place].strip()]
-        if len(shapes) >= 3 and len(set(shapes)) == 1 and ("9" in shapes[0] or "@" in shapes[0]):
-            found[place] = shapes[0]
+        kind, count = Counter(shapes).most_common(1)[0] if shapes else ("", 0)
+        if count >= max(3, share * len(shapes)) and ("9" in kind or "@" in kind):
+            found[place] = kind
     return found
 
 
-def refuse_data(name: str, line: int, cells: list[str], after: list[tuple[int, list[str]]], known: set[str], canonical: Any) -> None:
+def refuse_data(
+    name: str,
+    line: int,
+    cells: list[str],
+    after: list[tuple[int, list[str]]],
+    known: set[str],
+    canonical: Any,
+) -> None:
     """Refuses a first line that holds values: by its own look, or because it looks like the rows after it."""
-    alike = strong_shapes([row for _, row in after[:200]])
+    alike = strong_shapes([row for _, row in after[:200]], 0.8)
     same = [place for place, kind in alike.items() if place < len(cells) and shape(cells[place]) == kind]
     names = sum(canonical(cell) in known for cell in cells)
     like_rows = names < 2 and (len(same) > 1 or any(alike[place] != "9" for place in same))

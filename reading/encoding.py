@@ -14,6 +14,7 @@ KINDS = "utf-8, utf-16, cp1252, latin-1, cp1250, cp1251, …"
 # What Western text in cp1252 does not do. Each of these was seen in text of another encoding read as cp1252.
 UNWESTERN = re.compile(
     rb"[\xc0-\xff]{3}"  # three accented letters in a row: Cyrillic, Greek, Asian
+    rb"|[A-Za-z]\xff[a-z]"  # a stray byte
     rb"|[a-z][\x8a\x8c\x8e\x9f](?![a-z])"  # a capital after a small letter, at its end: Mac and DOS
     rb"|[A-Za-z][\x80\x82\x83\x84\x86-\x89\x8b\x91\x93-\x95\x98\x99\x9b][A-Za-z]"  # a sign inside a word: Mac, DOS
     rb"|[A-Za-z][\xa1-\xa9\xab-\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf][a-z]"  # the same: Polish, Turkish, DOS

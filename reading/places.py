@@ -52,6 +52,7 @@ PARALLEL = 8
 
 DATA = re.compile(r"\.(parquet|(csv|tsv|txt|jsonl|ndjson)(\.(gz|zst))?)$", re.IGNORECASE)
 MAGIC = re.compile(r"[*?[]")
+QUERY = re.compile(r"\?[\w.~%-]+=")  # in a path that has none: as in a URL that was pasted
 REFERENCE = re.compile(r"\$\{(CRM_MERGE_[A-Z0-9_]+)\}")
 SECRET_NAMES = re.compile(r"token|key|sig|secret|pass|pwd|auth|credential|x-amz-", re.IGNORECASE)
 ACCEPTED = "accepted: a local path, s3://, https://"
@@ -266,6 +267,8 @@ def _local(path: str, base: Path) -> list[Place]:
         raise FileProblem(f"'{path}' can't be reached: no permission to enter {place.parent}") from None
     except OSError:
         exists = False
+    if not exists and QUERY.search(path):  # it may hold a signature, so it is not repeated
+        raise FileProblem("the path looks like a URL without its beginning; write https://host/path/file.csv")
     fixed = place if exists else at(*given.parts[:magic])
     _check_allowed(fixed, place)
     if exists and not os.path.isdir(place):
@@ -476,7 +479,7 @@ def _write(answer: _Answer, shown: str, folder: Path, deadline: float) -> tuple[
 
 def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
     """Returns the files of an S3 path, downloaded."""
-    if re.search(r"\?[\w.~%-]+=", key):
+    if QUERY.search(key):
         raise FileProblem(
             "an s3:// path takes no query; write s3://bucket/key, and credentials in the environment"
         )

@@ -13,11 +13,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from reading import FileProblem
-from reading.dialect import WORDS, Dialect, ends_inside, looks_like_data, parse, shape, standard_quotes, strong_shapes
+from reading.dialect import (
+    WORDS,
+    Dialect,
+    looks_like_data,
+    opens,
+    parse,
+    shape,
+    standard_quotes,
+    strong_shapes,
+)
 from reading.scan import MAX_RECORD
 
 RAW = 1 << 16  # bytes of a rejected line that are kept
 MAX_LINES = 10_000  # lines that one record may span
+UNCLOSED = "a quote opens that is never closed"
 FOOTER = 20  # lines that may stand after the table
 SEEN = 100  # rows whose look is remembered
 
@@ -80,6 +90,11 @@ class Reader:
         self.width = len(self.dialect.header)
         self.encoding = "utf-8" if self.encoding == "utf-8-sig" else self.encoding
         self.cells = self.width + self.dialect.extra  # that a row has
+        self.named = self.width - self.dialect.unnamed
+        self.firsts = {self.dialect.header[0], "", *(row[0] for row in self.dialect.before)}
+        self.seen: list[list[str]] = []
+        self.usual: dict[int, str] = {}
+        self.span: Line | None = None  # all lines of a record that is rejected whole
         self.in_doubt = False  # may a quoted cell still be open, that began in a rejected line?
         # what a line may hold and still be blank: spaces, NULs and end marks, as long as they delimit nothing
         self.blank = b" \t\0\x1a".replace(self.dialect.delimiter.encode(), b"")
@@ -114,16 +129,11 @@ class Reader:
         before: Row | Reject | None = None
         for item in self.rows(blocks, offset):
             if isinstance(before, Row) and isinstance(item, Reject) and item.rest:
-                before = self.rejected(
-                    before.number,
-                    before.line,
-                    "the last cell may go on in the next line, which has one cell only",
-                )
+                reason = "the last cell may go on in the next line, which has one cell only"
+                before = self.rejected(before.number, before.line, reason)
             if before:
                 yield before
             before = item
-        if isinstance(before, Row) and is_footer(before.cells):
-            before = self.rejected(before.number, before.line, "it seems to be a footer and no row of the table")
         if before:
             yield before
 
@@ -132,58 +142,44 @@ class Reader:
         lines = Pushback(physical_lines(blocks, offset))
         self.skip_header(lines)
         number = 0
-        empty: list[
-            int
-        ] = []  # [number of empty lines, first of them]: cells of a one-column file, if more follows
         held: list[Line] = []  # lines of one cell after a blank line: a footer, if nothing follows
         after_blank = False
-        self.seen: list[list[str]] = []
         for line in lines:
             stripped = line.content.rstrip(b"\r\n")
-            if (
-                not stripped.strip(self.blank)
-                and line.size < RAW
-                and (self.width > 1 or not stripped.strip(b"\x1a"))
-            ):
-                if self.width == 1 and not stripped:
-                    empty = [empty[0] + 1, empty[1]] if empty else [1, line.number]
-                else:
-                    self.said("end marks skipped" if stripped.strip() else "blank lines skipped", line.number)
+            if self.is_blank(line, stripped):
+                self.said("end marks skipped" if stripped.strip() else "blank lines skipped", line.number)
                 after_blank = True
                 continue
-            if (
-                after_blank
-                and self.width >= 3
-                and len(held) < FOOTER
-                and line.size < 1000
-                and self.one_cell(stripped)
-            ):
+            if after_blank and self.width == 1 and number:
+                raise FileProblem(
+                    f"{self.name}, line {line.number}: blank lines inside a file of one column: rows, or the end of the "
+                    'table? Write blank cells as "", and put each table into a file of its own'
+                )
+            may_be_footer = after_blank and self.width >= 3 and len(held) < FOOTER and line.size < 1000
+            if may_be_footer and self.one_cell(stripped):
                 held.append(line)
                 continue
-            for _ in range(empty[0] if empty else 0):
-                number += 1
-                yield Row(number, line, [""])
             for early in held:
                 number += 1
                 yield self.rejected(number, early, self.width_reason(1, early))
-            empty, held = [], []
+            held = []
             number += 1
             cells, reason = self.record(line, lines)
-            if not reason and cells[0] == self.dialect.header[0] and cells == self.dialect.header:
-                reason = "the header once more"
+            reason = reason or self.no_row(cells)
             if reason:
+                self.in_doubt = (
+                    self.in_doubt or self.dialect.quote.encode() in line.content and self.span is None
+                )
                 rest = self.width > 1 and not after_blank and self.one_cell(stripped)
-                yield self.rejected(number, line, reason, rest)
+                yield self.rejected(number, self.span or line, reason, rest)
             else:
-                if after_blank:
-                    self.refuse_second_header(line, cells)
-                elif len(self.seen) < SEEN:
-                    self.seen.append(cells)
-                yield Row(number, line, cells)
+                self.refuse_second_header(line, cells, after_blank)
+                if self.in_doubt and self.usual and self.unlike(cells, self.usual):
+                    reason = "it looks unlike the other rows and may be the rest of a quoted cell in a row before it"
+                    yield self.rejected(number, line, reason)
+                else:
+                    yield Row(number, line, cells)
             after_blank = False
-        if empty:
-            self.repairs["blank lines skipped"] += empty[0]
-            self.first_line.setdefault("blank lines skipped", empty[1])
         for line in held:
             self.said("lines after the table skipped", line.number, self.text_of(line).strip())
 
@@ -194,174 +190,254 @@ class Reader:
         for line in lines:
             if line.number < self.dialect.header_line:
                 continue
-            parts = [line]
-            text = line.content.decode(self.encoding, "replace").lstrip("\ufeff")
-            inside = self.opens(text, False)
-            while inside and (more := next(lines, None)) and len(parts) < MAX_LINES:
-                parts.append(more)
-                inside = self.opens(more.content.decode(self.encoding, "replace"), True)
+            parts = 1
+            inside = opens(
+                line.content.decode(self.encoding, "replace").lstrip("\ufeff"), self.dialect, False
+            )
+            while inside and parts < MAX_LINES and (more := next(lines, None)):
+                parts += 1
+                inside = opens(more.content.decode(self.encoding, "replace"), self.dialect, True)
             return
         raise FileProblem(f"{self.name} changed while it was read: its header is gone; run again")
 
-    def opens(self, text: str, inside: bool) -> bool:
-        """Says whether a line ends inside quotes."""
-        dialect = self.dialect
-        text = standard_quotes(text, dialect.quote) if dialect.escape != dialect.quote else text
-        return ends_inside(text.rstrip("\r\n") + "\n", dialect.delimiter, dialect.quote, inside)
+    def is_blank(self, line: Line, stripped: bytes) -> bool:
+        """Says whether a line holds nothing: in a file of one column, spaces are a cell."""
+        blank = self.blank if self.width > 1 else b"\0\x1a"
+        return not stripped.strip(blank) and line.size < RAW
 
     def one_cell(self, content: bytes) -> bool:
-        """Says whether a line has nothing after its first cell."""
-        return not content.rstrip(self.dialect.delimiter.encode()).count(self.dialect.delimiter.encode())
+        """Says whether a line has nothing after its first cell, whatever the delimiter."""
+        delimiter = self.dialect.delimiter.encode()
+        if content.rstrip(delimiter).count(delimiter):
+            return False
+        return not any(content.count(other.encode()) == self.cells - 1 for other in WORDS if self.cells > 1)
 
     def record(self, line: Line, lines: Pushback) -> tuple[list[str], str]:
         """Returns the cells of the record that starts with a line, or the reason why it can not be read.
 
-        Takes further lines only for a record that is read; else they stay.
+        Takes further lines for a record whose quotes fit, read or not (then ``span`` is all of it); else they stay.
         """
-        text, reason = self.text(line)
-        if reason:
-            return [], reason
+        self.span, self.first = None, line
         dialect = self.dialect
+        text, damage = self.text(line)
+        if line.size > MAX_RECORD:
+            return [], damage
         body = text.rstrip("\r\n")
-        cells = parse(body, dialect.delimiter, dialect.quote, dialect.escape)
+        cells = parse(body, dialect.delimiter, dialect.quote, dialect.escape, dialect.spaced)
         doubted, self.in_doubt = self.in_doubt, self.in_doubt and dialect.quote not in body
         if cells is not None:
+            if damage:
+                return [], damage
             if dialect.quote in body and (problem := self.stray_quotes(body, cells, doubted)):
-                return self.one_reading(body, line, problem)
+                return self.one_reading(body, line, lines, problem)
             return self.fitted(cells, line)
-        if not self.opens(text, False):
-            return self.one_reading(body, line, "quotes inside a quoted cell that are not doubled")
+        if not opens(text, dialect, False):
+            return (
+                ([], damage)
+                if damage
+                else self.one_reading(body, line, lines, "quotes inside a quoted cell that are not doubled")
+            )
         taken, pieces, size, inside = [line], [text], line.size, True
-        while inside and not reason:
+        while inside:
             more = next(lines, None)
             if more is None or len(taken) >= MAX_LINES or size + more.size > MAX_RECORD:
                 return self.unclosed(taken[1:] + ([more] if more else []), lines)
+            piece, problem = self.text(more, first=False)
+            damage = damage or problem
             taken.append(more)
-            size += more.size
-            piece, reason = self.text(more, first=False)
             pieces.append(piece)
-            inside = self.opens(piece, True)
-        cells = None if reason else parse("".join(pieces).rstrip("\r\n"), dialect.delimiter, dialect.quote, dialect.escape)
+            size += more.size
+            inside = opens(piece, dialect, True)
+        joined = "".join(pieces)
+        cells = parse(joined.rstrip("\r\n"), dialect.delimiter, dialect.quote, dialect.escape, dialect.spaced)
         if cells is None:
             return self.unclosed(taken[1:], lines)
-        found, reason = self.fitted(cells, line)
-        delimiter = dialect.delimiter.encode()
-        counts = [part.content.count(delimiter) - (self.cells - 1) for part in taken]
-        if reason and min(counts) >= 0:
+        cells, reason = self.fitted(cells, line)
+        counts = [
+            self.delimiters(piece, bool(place)) - (self.cells - 1) for place, piece in enumerate(pieces)
+        ]
+        if self.cells > 1 and reason and min(counts) >= 0:
             return self.unclosed(taken[1:], lines)
-        if not reason and not any(counts) and not self.quoted_newlines:
-            return self.unclosed(
-                taken[1:], lines,
+        # a quote between a delimiter and the line's end may open as well as close
+        d, q = re.escape(dialect.delimiter), re.escape(dialect.quote)
+        either = any(re.match(f"[^{q}]*{d}{q}[\r\n{d}]", piece) for piece in pieces[1:])
+        doubtful = not any(counts) or either
+        if self.cells > 1 and not reason and doubtful and not self.quoted_newlines:
+            reason = (
                 "a quoted cell that seems to hold whole rows: a quote may not be closed (if line breaks in cells are "
-                "meant, declare `quoted_newlines: true`)",
-            )  # fmt: skip
-        if not reason and (problem := self.stray_quotes("".join(pieces), found)):
-            return [], problem
-        return found, reason
+                "meant, declare `quoted_newlines: true`)"
+            )
+            return self.unclosed(taken[1:], lines, reason)
+        reason = damage or reason or self.stray_quotes(joined, cells)
+        if reason:
+            self.span = Line(line.number, line.offset, b"".join(part.content for part in taken), size)
+        return cells, reason
 
-    def unclosed(
-        self, lines: list[Line], back: Pushback, reason: str = "a quote opens that is never closed"
-    ) -> tuple[list[str], str]:
-        """Gives lines back after one whose quote finds no end; which of them belong to its cell is in doubt."""
+    def delimiters(self, text: str, inside: bool) -> int:
+        """Returns how many delimiters a line of a record has, those in cells quoted within the line aside."""
+        dialect = self.dialect
+        text = standard_quotes(text, dialect.quote) if dialect.escape != dialect.quote else text
+        d, q = re.escape(dialect.delimiter), re.escape(dialect.quote)
+        head = re.match(f"(?:[^{q}]|{q}{q})*", text)[0] if inside else ""  # type: ignore[index]
+        rest = re.sub(
+            f"(^|{d})[ ]*{q}(?:[^{q}]|{q}{q})*{q}",
+            r"\1",
+            text[len(head) :].removeprefix(dialect.quote) if inside else text,
+        )
+        return head.count(dialect.delimiter) + rest.count(dialect.delimiter)
+
+    def unclosed(self, lines: list[Line], back: Pushback, reason: str = UNCLOSED) -> tuple[list[str], str]:
+        """Gives lines back after one whose quote finds no end that fits.
+
+        If the next quote in them closes a cell, the lines up to it are the rest of that cell and rejected with it. If it
+        opens one, they are rows of their own.
+        """
+        quote, delimiter = self.dialect.quote, self.dialect.delimiter
+        for count, line in enumerate(lines, 1):
+            text, _ = self.text(line, first=False)
+            place = text.find(quote)
+            if place >= 0:
+                after = text[place + 1 : place + 2]
+                if (
+                    after in ("", "\r", "\n", delimiter, *WORDS)
+                    and text[max(place - 1, 0) : place] != delimiter
+                ):
+                    whole = [self.first, *lines[:count]]
+                    self.span = Line(
+                        self.first.number,
+                        self.first.offset,
+                        b"".join(part.content for part in whole),
+                        sum(part.size for part in whole),
+                    )
+                    lines = lines[count:]
+                break
+        self.in_doubt = self.span is None
         back.give_back(lines)
-        self.in_doubt = True
         return [], reason
 
     def text(self, line: Line, first: bool = True) -> tuple[str, str]:
-        """Returns (the text of a line, ''), or ('', why it has none)."""
+        """Returns (the text of a line, why it can not be used or '')."""
         if line.size > MAX_RECORD:
             return "", f"a line of {line.size:,} bytes; at most {MAX_RECORD:,} can be read"
+        content = line.content
+        if content.endswith(b"\x1a"):
+            content = content.rstrip(b"\x1a")
+            self.said("end marks skipped", line.number)
         try:
-            text = line.content.decode(self.encoding)
+            text = content.decode(self.encoding)
         except UnicodeDecodeError as error:
-            return (
-                "",
-                f"bytes that are not {self.encoding} ({error.object[error.start]:#04x} at byte {line.offset + error.start:,})",
-            )
+            what = f"bytes that are not {self.encoding} ({error.object[error.start]:#04x} at byte {line.offset + error.start:,})"
+            return content.decode(self.encoding, "backslashreplace"), what
         if "\0" in text:
-            return "", "a NUL byte"
+            return text, "a NUL byte"
         if first and text.startswith("\ufeff"):
+            if self.width == 1:
+                return (
+                    text,
+                    "a byte order mark inside the file: where two files were put together, or a part of the cell?",
+                )
             self.said("byte order marks inside the file left out", line.number)
             text = text.lstrip("\ufeff")
         return text, ""
 
     def fitted(self, cells: list[str], line: Line) -> tuple[list[str], str]:
         """Returns (as many cells as the header has, ''), or ([], why a row has more or fewer)."""
-        if len(cells) != self.cells or any(cells[self.width :]):
+        if len(cells) != self.cells or any(cells[self.named :]):
             return [], self.width_reason(len(cells), line)
         return (cells[: self.width] if self.dialect.extra >= 0 else cells + [""] * -self.dialect.extra), ""
 
     def width_reason(self, count: int, line: Line) -> str:
         """Returns the words for a row of another width."""
-        text = self.text_of(line).rstrip("\r\n")
-        hint = next(
-            (
-                f"; with {word} as delimiter it has {self.width}"
-                for delimiter, word in WORDS.items()
-                if delimiter != self.dialect.delimiter
-                and self.width > 1
-                and text.count(delimiter) == self.width - 1
-            ),
-            "",
-        )
-        cut = (
-            ""
-            if line.content.endswith((b"\n", b"\r")) or count > self.width
-            else "; the file may be cut off here"
-        )
         if count == self.cells:
-            return "a cell after the last column"
-        return f"too {'few' if count < self.cells else 'many'} cells: {count} of {self.cells}{hint or cut}"
+            return "a cell after the last column that has a name"
+        text = self.text_of(line).rstrip("\r\n")
+        others = [word for delimiter, word in WORDS.items() if delimiter != self.dialect.delimiter
+                  and self.cells > 1 and text.count(delimiter) == self.cells - 1]  # fmt: skip
+        hint = f"; with {others[0]} as delimiter it has {self.cells}" if others else ""
+        if not hint and count < self.cells and not line.content.endswith((b"\n", b"\r")):
+            hint = "; the file may be cut off here"
+        return f"too {'few' if count < self.cells else 'many'} cells: {count} of {self.cells}{hint}"
+
+    def no_row(self, cells: list[str]) -> str:
+        """Returns why cells that can be read are no row of the table, or ''."""
+        if cells[0] in self.firsts:
+            names = [cell if cell.strip() else f"column_{place}" for place, cell in enumerate(cells, 1)]
+            if names == self.dialect.header:
+                return "the header once more"
+            if cells in self.dialect.before:
+                return "a line before the header, once more"
+        if is_footer(cells):
+            return "it seems to be a footer and no row of the table"
+        return ""
 
     # -- Quotes that do not fit --
 
-    def one_reading(self, text: str, line: Line, problem: str) -> tuple[list[str], str]:
+    def one_reading(self, text: str, line: Line, lines: Pushback, problem: str) -> tuple[list[str], str]:
         """Returns the cells of a line if just one reading of its quotes has the header's width; else the problem."""
         dialect = self.dialect
         if dialect.escape != dialect.quote:
             return [], problem
-        cells = spaced_cells(text, dialect.delimiter, dialect.quote) if dialect.delimiter != "\t" else None
-        if cells is not None and len(cells) == self.cells:
-            if self.raw_cells:
-                return [], "spaces between a quote and the cell's end; remove them, or the cell would change"
-            self.said("spaces around quoted cells left out", line.number)
-            return self.fitted(cells, line)
         cells = literal_quotes(text, dialect.delimiter, dialect.quote)
-        if cells is not None and len(cells) == self.cells:
+        if cells is None or len(cells) != self.cells:
+            if text.count(dialect.quote) % 2 == 0:
+                return [], problem
+            ahead = [more for _ in range(50) if (more := next(lines, None))]
+            return self.unclosed(ahead, lines, problem)
+        cells, reason = self.fitted(cells, line)
+        if not reason:
             self.said("quotes inside quoted cells taken as they stand", line.number, text.strip())
-            return self.fitted(cells, line)
-        return [], problem
+        return cells, reason
 
     def stray_quotes(self, text: str, cells: list[str], doubted: bool = False) -> str:
         """Returns why quotes in unquoted cells are in doubt, or ''. Pairs and inch marks (5") are not, unless a quote
         is still open from a line before.
         """  # fmt: skip
         quote = self.dialect.quote
-        text = standard_quotes(text, quote) if self.dialect.escape != quote else text
-        if quote == "'" or quote not in "".join(cells):
+        if quote not in "".join(cells):
             return ""
+        if self.dialect.spaced:  # what is not whole in quotes has none, or would not have been read
+            return (
+                "spaces between a quote and the cell's end; remove them, or the cell would change"
+                if self.raw_cells
+                else ""
+            )
+        text = standard_quotes(text, quote) if self.dialect.escape != quote else text
         for cell in unquoted_cells(text, self.dialect.delimiter, quote):
             if quote not in cell:
                 continue
             if re.search(rf"^[ \t]+{quote}|{quote}[ \t]+$", cell):
-                return "spaces between a quote and the cell's end"
-            if doubted or re.sub(rf"(?<=\d){quote}", "", cell).count(quote) % 2:
+                return "spaces between a quote and the cell's end; remove them, or the cell would change"
+            if quote == "'":
+                if quote * 2 in cell or cell.endswith(quote):
+                    return "a quote that opens nowhere or closes nowhere"
+                continue
+            if doubted or quote * 2 in cell or re.sub(rf"(?<=\d){quote}", "", cell).count(quote) % 2:
                 return "a quote that opens nowhere or closes nowhere"
         return ""
 
     # -- Other tables, rejects --
 
-    def refuse_second_header(self, line: Line, cells: list[str]) -> None:
-        """Refuses the file when a row after a blank line names columns."""
+    def refuse_second_header(self, line: Line, cells: list[str], after_blank: bool) -> None:
+        """Refuses the file when a row names columns: one that looks unlike all rows before it, or has known names."""
+        if len(self.seen) < SEEN and not after_blank:
+            self.seen.append(cells)
+            self.usual = strong_shapes(self.seen, 0.8) if len(self.seen) in (3, 5, 20, SEEN) else self.usual
+        if not after_blank and (len(self.usual) < 2 or len(self.seen) <= 5):
+            return
+        usual = strong_shapes(self.seen, 0.8) if after_blank else self.usual
+        if usual and not self.unlike(cells, usual):
+            return
         if not all(cell.strip() for cell in cells) or looks_like_data(cells):
             return
-        usual = strong_shapes(self.seen)
-        unlike = bool(usual) and not any(shape(cells[place]) == kind for place, kind in usual.items())
-        if unlike or len({self.canonical(cell) for cell in cells} & self.known) >= 2:
+        if usual or not self.seen or len({self.canonical(cell) for cell in cells} & self.known) >= 2:
             raise FileProblem(
-                f"{self.name}, line {line.number}: after a blank line a second table seems to begin "
+                f"{self.name}, line {line.number}: a second table seems to begin "
                 f"({', '.join(cells)[:80]}); put each table into a file of its own"
             )
+
+    def unlike(self, cells: list[str], usual: dict[int, str]) -> bool:
+        """Says whether no cell of a row looks like its column does elsewhere."""
+        return not any(shape(cells[place]) == kind for place, kind in usual.items())
 
     def text_of(self, line: Line) -> str:
         """Returns a line's text for people to read: what is no text in it is written as \\x.."""
@@ -375,26 +451,11 @@ class Reader:
 
 def is_footer(cells: list[str]) -> bool:
     """Says whether a row has text in its first cell only, and that is what people write under a table."""
-    return len(cells) >= 3 and bool(TOTAL.match(cells[0].strip())) and not any(cell.strip() for cell in cells[1:])
-
-
-def spaced_cells(text: str, delimiter: str, quote: str) -> list[str] | None:
-    """Returns the cells of a line some of whose quoted cells have spaces around the quotes; None if none has."""
-    d, q = re.escape(delimiter), re.escape(quote)
-    quoted = re.compile(f"([ \t]*){q}((?:[^{q}]|{q}{q})*){q}([ \t]*)(?={d}|$)")
-    bare = re.compile(f"[^{d}{q}]*(?={d}|$)")
-    cells, place, spaces = [], 0, False
-    while True:
-        if found := quoted.match(text, place):
-            spaces = spaces or bool(found[1] or found[3])
-            cells.append(found[2].replace(quote * 2, quote))
-        elif found := bare.match(text, place):
-            cells.append(found[0])
-        else:
-            return None
-        if found.end() == len(text):
-            return cells if spaces else None
-        place = found.end() + len(delimiter)
+    return (
+        len(cells) >= 3
+        and bool(TOTAL.match(cells[0].strip()))
+        and not any(cell.strip() for cell in cells[1:])
+    )
 
 
 def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
@@ -406,7 +467,9 @@ def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
     """
     d, q = re.escape(delimiter), re.escape(quote)
     ending = re.compile(f"({q}+)(?={d}|$)")
-    pairs = re.compile(f"(?:[^{q}]|{q}{q})*(?:(?<=[\\s(\\[]){q}(?=\\S)[^{q}]*(?<=\\S){q}(?=[\\s.,;:!?)\\]])(?:[^{q}]|{q}{q})*)*")
+    pairs = re.compile(
+        f"(?:[^{q}]|{q}{q})*(?:(?<=[\\s(\\[]){q}(?=\\S)[^{q}]*(?<=\\S){q}(?=[\\s.,;:!?)\\]])(?:[^{q}]|{q}{q})*)*"
+    )
     cells, place = [], 0
     while True:
         if text.startswith(quote, place):

@@ -96,10 +96,18 @@ class Scan:
             return self.stop("line ends of several kinds")
         if self.width == 1 and bool((places_of_ends - starts <= bool(self.crlf)).any()):
             return self.stop("a blank line")
-        if has_quotes and not self.quoted_newlines and self.swallows(kinds, places, line_feeds, inside, last):
+        if (
+            has_quotes
+            and self.width > 1
+            and not self.quoted_newlines
+            and self.swallows(kinds, places, line_feeds, inside, last)
+        ):
             return self.stop("a quoted cell that seems to hold whole rows")
         if self.header is None:
-            self.header = b"\n" + block[: int(places_of_ends[0]) + 1]
+            header = block[: int(places_of_ends[0]) + 1]
+            while header.startswith(BOM):
+                header = header[len(BOM) :]
+            self.header = b"\n" + header
             if self.crlf and b"\n" in block[: int(places_of_ends[0]) - 1]:
                 return self.stop("a line break in the header")
             if self.header in block:
@@ -166,7 +174,11 @@ class Scan:
         ending = np.flatnonzero(~inside[at])
         if len(at) == len(ending):
             return False
-        so_far = np.cumsum(kinds == self.delimiter, dtype=np.int32)[at]
+        # Delimiters in cells that are quoted within one line count in no reading: a run of quotes without a line end.
+        runs = np.cumsum(kinds == 34, dtype=np.int32)
+        broken = np.zeros(int(runs[-1]) + 1, dtype=bool)
+        broken[runs[line_feeds & inside]] = True
+        so_far = np.cumsum((kinds == self.delimiter) & (~inside | broken[runs]), dtype=np.int32)[at]
         full = np.diff(so_far, prepend=0) == self.width - 1
         starts = np.concatenate(([0], ending[:-1] + 1))
         several = ending > starts

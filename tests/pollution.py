@@ -1285,8 +1285,9 @@ def verdict(polluted: Polluted, reading: Reading) -> str | None:
     """None when the reading is right or the user was told; else the silent error as a sentence.
 
     Told is: a problem; a reject that accounts for a missing row (it shows the row's text, or there is one reject for
-    each); and, for files in a one-byte encoding, a note about the encoding when nothing but letters beyond ASCII
-    differs. An accepted row that is not the next row of the truth is an error whatever the notes say.
+    each); for files in a one-byte encoding, a note about the encoding when nothing but letters beyond ASCII
+    differs; and a note of blank lines, when white space at the ends of cells differs: a line of spaces may be the rest of
+    one. An accepted row that is not the next row of the truth is an error whatever the notes say.
     """
     if reading.problem is not None:
         return None
@@ -1299,6 +1300,8 @@ def verdict(polluted: Polluted, reading: Reading) -> str | None:
         and any(SAYS_ENCODING.search(n) for n in reading.notes)
     ):
         return difference(polluted, reading, plainly=lambda cell: re.sub("[^\x00-\x7f]+", "\ufffd", cell))
+    if error and any("blank lines" in note for note in reading.notes):
+        return difference(polluted, reading, plainly=str.strip)
     return error
 
 

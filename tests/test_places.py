@@ -256,6 +256,7 @@ def test_roots_bind_local_files_by_their_real_path(find, problem, tmp_path, monk
     inside = write(tmp_path / "in/ok/a.csv")
     write(tmp_path / "in/okay/b.csv")
     secret = write(tmp_path / "elsewhere/secret.csv")
+    write(tmp_path / "elsewhere/notes.docx")
     (tmp_path / "in/ok2").mkdir()
     (tmp_path / "in/ok2/link.csv").symlink_to(secret)
     (tmp_path / "in/ok2/folder").symlink_to(secret.parent)
@@ -277,7 +278,7 @@ def test_roots_bind_local_files_by_their_real_path(find, problem, tmp_path, monk
         said = problem(path)
         assert "CRM_MERGE_INPUT_ROOTS" in said and f"'{tmp_path}/" in said
         assert "elsewhere" in str(path) or "elsewhere" not in said
-        assert "holds" not in said
+        assert "holds" not in said and "docx" not in said
     assert "holds" not in problem("ok2/folder/nothing.csv")
 
 
@@ -353,12 +354,21 @@ SECRET_URLS = [
     "s3://bucket/x.csv?X-Amz-Signature={}",
     "s3:/bucket/x.csv?a={}",
     "gs://bucket/x.csv?a={}",
+    "host/x.csv?sig={}",
+    "//host/x.csv?a=1&sig={}",
 ]
 
 
 @pytest.mark.parametrize("url", SECRET_URLS)
 def test_secrets_in_a_url_are_refused_and_not_repeated(problem, url):
     assert problem(url.format(TOKEN, TOKEN))  # `problem` looks for the secret
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:pw@host/x.csv", "https://me@host/x.csv", "s3://me:pw@b/x.csv", "s3://me:p/w@b/x"]
+)
+def test_user_names_in_a_url(problem, url):
+    assert "must not hold a user name or password" in problem(url)
 
 
 @pytest.mark.parametrize("query", ["token=abc", "API_KEY=abc", "X-Amz-Date=20260101", "a=12345678901234567", "a=b%20c", "a=b c",
@@ -411,10 +421,13 @@ def test_s3_file_is_downloaded_once_per_version(find, bucket, tmp_path, monkeypa
     (place,) = find("s3://bucket/in/a b+é.csv")
     assert place.path.read_bytes() == DATA and place.path.name == "a b+é.csv"
     assert place.path.parent.parent == tmp_path / "fetched" and len(place.path.parent.name) == 16
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL_S3", os.environ["AWS_ENDPOINT_URL_S3"].replace("127.0.0.1", "localhost")
+    )
+    assert find("s3://bucket/in/a b+é.csv") == [place]  # not as the host bucket.localhost
     assert place.shown == "s3://bucket/in/a b+é.csv" and place.partitions == {} and len(place.origin) == 32
     monkeypatch.setattr(places, "_write", None)  # would fail if it were called
     assert find("s3://bucket/in/a b+é.csv") == find("s3://bucket/in/*") == [place]
-    monkeypatch.undo()
     assert sorted(left_over(tmp_path)) == sorted([place.path.name, f"{place.path.parent.name}.json"])
 
 
@@ -534,7 +547,7 @@ def test_s3_object_that_changes_after_the_listing(problem, bucket, tmp_path, mon
     assert left_over(tmp_path) == []
 
 
-def test_s3_listings_are_bounded(problem, bucket, monkeypatch):
+def test_s3_listings_are_bounded(find, problem, bucket, monkeypatch):
     for k in range(4):
         write(bucket / f"d/{k}.csv")
     monkeypatch.setattr(places, "LIMIT", 3)
@@ -543,6 +556,8 @@ def test_s3_listings_are_bounded(problem, bucket, monkeypatch):
     )
     monkeypatch.setattr(places, "LOOKED_AT", 3)
     assert "more than 3 names" in problem("s3://bucket/d/*0.csv")
+    write(bucket / "x.csv")
+    assert names(find("s3://bucket/*.csv")) == ["x.csv"]  # what is below a level is not looked at for it
 
 
 def test_s3_roots(find, problem, bucket, monkeypatch):
@@ -589,6 +604,23 @@ def test_s3_errors_are_sentences(problem, monkeypatch, code, words):
     with https_server(Handler) as server:
         fake_s3(monkeypatch, server)
         assert words in problem("s3://bucket/a.csv")
+
+
+def test_s3_asks_for_the_version_that_was_listed(problem, monkeypatch):
+    class Handler(Quiet):
+        def do_GET(self):
+            if "list-type" in self.path:
+                entry = (
+                    f"<Contents><Key>a.csv</Key><ETag>&quot;e&quot;</ETag><Size>{len(DATA)}</Size></Contents>"
+                )
+                return self.answer(200, f"<ListBucketResult>{entry}</ListBucketResult>".encode())
+            if self.headers.get("If-Match") == '"e"':
+                return self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return self.answer(200, DATA, {"ETag": '"e"'})
+
+    with https_server(Handler) as server:
+        fake_s3(monkeypatch, server)
+        assert problem("s3://bucket/*.csv") == "'s3://bucket/a.csv' changed while it was read; run again"
 
 
 def test_s3_body_that_breaks_off(find, problem, tmp_path, monkeypatch):
@@ -663,7 +695,20 @@ def test_https_etag_saves_a_second_download(find, serve):
     places_found = [find(f"{server.url}/a.csv")[0] for _ in range(3)]
     assert {(p.origin, p.path.read_bytes()) for p in places_found} == {("v1", DATA)}
     assert find(f"{server.url}/a.csv")[0].path.read_bytes() == b"v2"
-    assert "If-None-Match" not in server.requests[0][1] and len(server.requests) == 4
+    assert [headers.get("If-None-Match") for _, headers in server.requests] == [None, '"v1"', '"v1"', '"v1"']
+
+
+def test_note_never_describes_another_version(find, serve, monkeypatch):
+    server = serve(lambda handler, number: handler.answer(200, b"%d" % number, {"ETag": f'"{number}"'}))
+    (place,) = find(f"{server.url}/a.csv")
+    note = place.path.parent.with_suffix(".json")
+    assert json.loads(note.read_text())["version"] == '"1"'
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            places.os, "replace", lambda part, to: (shutil.move(part, to), exec("raise KeyboardInterrupt"))
+        )
+        find(f"{server.url}/a.csv")
+    assert place.path.read_bytes() == b"2" and not note.exists()
 
 
 def test_https_weak_etag_promises_nothing(find, serve):
@@ -675,12 +720,12 @@ def test_https_weak_etag_promises_nothing(find, serve):
 def test_https_query(find, problem, serve, monkeypatch, caplog, tmp_path):
     """A signature reaches the server, and nothing else: no sentence, no place, no log, no file."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("CRM_MERGE_SAS", f"sv=1&sig={TOKEN}%3D\n")
+    monkeypatch.setenv("CRM_MERGE_SAS", f"sv=1&sig=#{TOKEN}%3D\n")
     status = [503, 503, 200, 403, 404]
     server = serve(lambda handler, number: handler.answer(status[number - 1], DATA))
     (place,) = find(f"{server.url}/a.csv?${{CRM_MERGE_SAS}}&v=1.0&download&t=a${{CRM_MERGE_SAS}}")
     assert place.path.read_bytes() == DATA and place.shown == f"{server.url}/a.csv"
-    sas = f"sv=1&sig={TOKEN}%3D"
+    sas = f"sv=1&sig=%23{TOKEN}%3D"  # as it is, but it can't end the query
     assert server.requests[2][0] == f"/a.csv?{sas}&v=1.0&download&t=a{sas}"
     for words in ("denied (403)", "not there (404)"):
         assert words in problem(f"{server.url}/a.csv?token=${{CRM_MERGE_SAS}}")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from orchestration import crm_files, publish
-from orchestration.crm_files import FileProblem, RowCounter
+from orchestration import publish
 from tests.conftest import write_csv
 from tests.oracle import Table
 
@@ -158,49 +154,6 @@ def test_the_same_header_in_two_spellings(merge):
     assert result.ok, result.problems
     assert result.table("merged_result").headers[:4] == ["Id", "Email", "work_email", "e_mail"]
     assert result.query("select matched_on from crosswalk") == [("email",)]
-
-
-# -- The row counter against a slow and obvious one --
-
-
-def slow_count(data: str, delimiter: str, columns: int) -> int | None:
-    """Records by the csv module; None when a quote is never closed."""
-    try:
-        return crm_files.count_records("x", iter(io.StringIO(data, newline="")), delimiter, columns)
-    except FileProblem:
-        return None
-
-
-@settings(max_examples=1500, deadline=None)
-@given(
-    data=st.lists(
-        st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é"]),
-        max_size=30,
-    ).map("".join),
-    sizes=st.lists(st.integers(1, 7), min_size=1, max_size=10),
-    columns=st.sampled_from([1, 3]),
-)
-def test_the_fast_row_count_equals_the_slow_one(data, sizes, columns):
-    """Whatever the chunks: the fast counter is right, or says that it can not tell."""
-    counter, raw, position = RowCounter(","), data.encode(), 0
-    while position < len(raw):
-        size = sizes[position % len(sizes)]
-        counter.feed(raw[position : position + size])
-        position += size
-    expected = slow_count(data, ",", columns)
-    if counter.regular and not counter.quoted:
-        assert counter.finish(columns) == expected
-    elif counter.regular:
-        assert expected is None
-
-
-def test_profile_says_what_was_found(tmp_path):
-    (tmp_path / "x.csv").write_bytes("key;place\n1;Zoë\n".encode("cp1252"))
-    found = crm_files.profile({"path": tmp_path / "x.csv"})
-    assert json.loads(json.dumps(found)) == {
-        "path": str(tmp_path / "x.csv"), "encoding": "cp1252", "delimiter": ";", "header": ["key", "place"],
-        "physical_rows": 1, "bytes": 16, "sha256": found["sha256"], "clean": False,
-    }  # fmt: skip
 
 
 KEYS = {"email": "p{}@x.com", "phone": "(212) 555-{:04d}", "linkedin": "linkedin.com/in/p{}", "tax": "T {}"}
