@@ -223,7 +223,10 @@ def show_file(file: dict[str, Any]) -> list[str]:
     how = [{"json": "JSON lines", "parquet": "Parquet"}.get(file["format"], "CSV")]
     how += [file["compression"]] if file["compression"] != "plain" else []
     if dialect:
-        how += [file["encoding"], f"separated by {names.get(dialect['delimiter'], repr(dialect['delimiter']))}"]
+        how += [
+            file["encoding"],
+            f"separated by {names.get(dialect['delimiter'], repr(dialect['delimiter']))}",
+        ]
         how += [f"header on line {dialect['header_line']}" if dialect["header_line"] else "no header"]
         how += [f"lines end with {file['line_ends']}"] if file["line_ends"] != "see notes" else []
     screen.print(f"[bold]{escape(file['source'])}[/bold]  {escape(file['path'])}")

@@ -217,6 +217,8 @@ def detect(
         dialect.notes.append("every row ends with a delimiter after its last cell")
     if trial.width == 1 and settings.get("header_line") is None:
         refuse_one_column(name, body, trial)
+    if odd := [cell for cell in dialect.header if '"' in cell or "\\" in cell]:
+        dialect.notes.append(f"the header holds quotes or backslashes ({', '.join(odd)[:80]})")
     if dialect.spaced:
         dialect.notes.append("spaces around quoted cells are left out")
     if dialect.quote == "'":
@@ -427,11 +429,9 @@ def refuse_one_column(name: str, lines: list[str], trial: Trial) -> None:
     """Refuses a first line that may be a title, or a line of columns that nothing here tells apart."""
     line, cells = trial.records[0]
     signs = re.findall(r"[;\t|^~:\x01\x1f#&!]", cells[0])
-    if (
-        len(trial.records) > 1
-        and any(not other.strip() for other in lines[line : line + 1])
-        or cells[0].startswith("# ")
-    ):
+    if (len(trial.records) > 1 and any(not other.strip() for other in lines[line : line + 1])) or cells[
+        0
+    ].startswith("# "):
         raise FileProblem(
             f"{name}, line {line} stands alone ({cells[0][:60]}): a title, or the name of the only column? Declare "
             f"`header_line: {line}` if it is the header, else the header's line, or `delimiter:`"

@@ -19,8 +19,10 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
     pattern = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
     try:
         with duckdb.connect(config={"memory_limit": "200MB", "threads": 1}) as connection:
-            reads = "read_parquet(?, hive_partitioning = false, binary_as_string = true)"
-            columns = connection.execute(f"describe select * from {reads}", [pattern]).fetchall()
+            columns = connection.execute(
+                "describe select * from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
+                [pattern],
+            ).fetchall()
             rows = connection.execute(
                 "select sum(num_rows) from parquet_file_metadata(?)", [pattern]
             ).fetchone()

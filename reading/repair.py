@@ -167,8 +167,8 @@ class Reader:
             cells, reason = self.record(line, lines)
             reason = reason or self.no_row(cells)
             if reason:
-                self.in_doubt = (
-                    self.in_doubt or self.dialect.quote.encode() in line.content and self.span is None
+                self.in_doubt = self.in_doubt or (
+                    self.dialect.quote.encode() in line.content and self.span is None
                 )
                 rest = self.width > 1 and not after_blank and self.one_cell(stripped)
                 yield self.rejected(number, self.span or line, reason, rest)
@@ -228,7 +228,7 @@ class Reader:
         if cells is not None:
             if damage:
                 return [], damage
-            if dialect.quote in body and (problem := self.stray_quotes(body, cells, doubted)):
+            if dialect.quote in body and (problem := self.stray_quotes(line, body, cells, doubted)):
                 return self.one_reading(body, line, lines, problem)
             return self.fitted(cells, line)
         if not opens(text, dialect, False):
@@ -268,7 +268,7 @@ class Reader:
                 "meant, declare `quoted_newlines: true`)"
             )
             return self.unclosed(taken[1:], lines, reason)
-        reason = damage or reason or self.stray_quotes(joined, cells)
+        reason = damage or reason or self.stray_quotes(line, joined, cells)
         if reason:
             self.span = Line(line.number, line.offset, b"".join(part.content for part in taken), size)
         return cells, reason
@@ -388,7 +388,7 @@ class Reader:
             self.said("quotes inside quoted cells taken as they stand", line.number, text.strip())
         return cells, reason
 
-    def stray_quotes(self, text: str, cells: list[str], doubted: bool = False) -> str:
+    def stray_quotes(self, line: Line, text: str, cells: list[str], doubted: bool = False) -> str:
         """Returns why quotes in unquoted cells are in doubt, or ''. Pairs and inch marks (5") are not, unless a quote
         is still open from a line before.
         """  # fmt: skip
@@ -402,9 +402,8 @@ class Reader:
                 else ""
             )
         text = standard_quotes(text, quote) if self.dialect.escape != quote else text
-        for cell in unquoted_cells(text, self.dialect.delimiter, quote):
-            if quote not in cell:
-                continue
+        doubtful = [cell for cell in unquoted_cells(text, self.dialect.delimiter, quote) if quote in cell]
+        for cell in doubtful:
             if re.search(rf"^[ \t]+{quote}|{quote}[ \t]+$", cell):
                 return "spaces between a quote and the cell's end; remove them, or the cell would change"
             if quote == "'":
@@ -413,6 +412,8 @@ class Reader:
                 continue
             if doubted or quote * 2 in cell or re.sub(rf"(?<=\d){quote}", "", cell).count(quote) % 2:
                 return "a quote that opens nowhere or closes nowhere"
+        if doubtful and quote == '"':
+            self.said("quotes inside unquoted cells taken as they stand", line.number, doubtful[0])
         return ""
 
     # -- Other tables, rejects --
