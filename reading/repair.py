@@ -95,6 +95,7 @@ class Reader:
         self.seen: list[list[str]] = []
         self.usual: dict[int, str] = {}
         self.span: Line | None = None  # all lines of a record that is rejected whole
+        self.each: list[Line] = []  # lines that may be one record or as many rows: each is rejected
         self.in_doubt = False  # may a quoted cell still be open, that began in a rejected line?
         # what a line may hold and still be blank: spaces, NULs and end marks, as long as they delimit nothing
         self.blank = b" \t\0\x1a".replace(self.dialect.delimiter.encode(), b"")
@@ -172,6 +173,9 @@ class Reader:
                 )
                 rest = self.width > 1 and not after_blank and self.one_cell(stripped)
                 yield self.rejected(number, self.span or line, reason, rest)
+                for other in self.each[1:]:
+                    number += 1
+                    yield self.rejected(number, other, reason)
             else:
                 self.refuse_second_header(line, cells, after_blank)
                 if self.in_doubt and self.usual and self.unlike(cells, self.usual):
@@ -217,7 +221,7 @@ class Reader:
 
         Takes further lines for a record whose quotes fit, read or not (then ``span`` is all of it); else they stay.
         """
-        self.span, self.first = None, line
+        self.span, self.first, self.each = None, line, []
         dialect = self.dialect
         text, damage = self.text(line)
         if line.size > MAX_RECORD:
@@ -267,7 +271,8 @@ class Reader:
                 "a quoted cell that seems to hold whole rows: a quote may not be closed (if line breaks in cells are "
                 "meant, declare `quoted_newlines: true`)"
             )
-            return self.unclosed(taken[1:], lines, reason)
+            self.each = taken
+            return [], reason
         reason = damage or reason or self.stray_quotes(line, joined, cells)
         if reason:
             self.span = Line(line.number, line.offset, b"".join(part.content for part in taken), size)

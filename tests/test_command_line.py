@@ -136,8 +136,10 @@ def test_validate_shows_how_files_are_read(spec, tmp_path):
     code, out, _ = crm_merge("validate", spec)
     assert code == 0
     for said in (
-        "3 rows, 3 columns, utf-8, separated by comma",
-        "2 rows, 2 columns, cp1252, separated by semicolon",
+        "CSV, utf-8, separated by comma, header on line 1, lines end with LF",
+        "3 rows, 3 columns, 47 bytes",
+        "CSV, cp1252, separated by semicolon",
+        "Note: read as cp1252, which is not certain",
         "50.0% of rows have a valid key, from Work Email",
         "Köln",
         "The spec and its files are fine",
@@ -147,7 +149,8 @@ def test_validate_shows_how_files_are_read(spec, tmp_path):
     (tmp_path / "apollo.csv").write_text("email,title\na@x.com\nb@x.com,c\n")
     code, out, _err = crm_merge("validate", spec)
     assert code == 1
-    assert "row 1 (too few cells: 1 of 2)" in out
+    assert "line 2 (too few cells: 1 of 2): a@x.com" in out
+    assert "line 3: enriched[0]: apollo.csv: 1 of 2 rows can not be read (more than 1.0 %" in _err
 
 
 def test_two_runs_in_one_directory(spec, tmp_path):

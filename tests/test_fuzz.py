@@ -97,7 +97,9 @@ def check(content: bytes, path) -> None:
     if reading.notes or reading.rejects or content.lstrip()[:1] == b"{":
         return
     wide = content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:2]
-    text = decoded(content) if wide else content.removeprefix(b"\xef\xbb\xbf").decode()  # else it would be said
+    text = (
+        decoded(content) if wide else content.removeprefix(b"\xef\xbb\xbf").decode()
+    )  # else it would be said
     delimiters = [d for d in ",;\t|^~:\x1f\x01" if matches(reading, slow_csv.parse(text, d))]
     assert delimiters, (
         "accepted without a word, but the slow parser reads it differently under every delimiter"

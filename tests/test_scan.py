@@ -8,7 +8,7 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reading import repair
+from reading import FileProblem, repair
 from reading.dialect import Dialect
 from reading.scan import Scan
 from tests import slow_csv
@@ -75,7 +75,11 @@ def test_the_careful_reader_reads_regular_records_as_they_are(data, sizes, width
     header = [f"h{n}" for n in range(1, width + 1)]
     content = (",".join(header) + "\n" + data).encode()
     reader = repair.Reader("x", Dialect(",", header=header))
-    found = list(reader.read(iter(blocks_of(content, sizes))))
+    try:
+        found = list(reader.read(iter(blocks_of(content, sizes))))
+    except FileProblem as problem:
+        assert "a second table seems to begin" in str(problem)
+        return
     assert [item.number for item in found] == list(range(1, len(found) + 1))
     expected = slow_csv.parse(content.decode(), ",")
     if expected is not None and all(len(row.cells) in (0, width) for row in expected):

@@ -64,10 +64,15 @@ WRONG_SPECS = {
     "export format": (("export",), {"formats": ["xlsx"]}, ["export.formats: unknown format 'xlsx'", "csv, parquet"]),
     "partition by no column": (("export",), {"formats": ["parquet"], "partition_by": ["titel"]}, ["export.partition_by: the result has no column 'titel'"]),
     "header to map that is not there": (("enriched", 0, "columns"), {"Mobil": "phone"}, ["enriched[0].columns: there is no header 'Mobil' in the file"]),
-    "guards are not there yet": (("guards",), {}, ["guards: not supported yet"]),
+    "some guards are not there yet": (("guards",), {"hub": {"email": 3}}, ["guards.hub: not supported yet"]),
+    "unknown guard": (("guards",), {"max_reject": 0.1}, ["guards.max_reject: unknown setting 'max_reject'; did you mean 'max_reject_rate'?"]),
+    "reject rate": (("guards",), {"max_reject_rate": 2}, ["guards.max_reject_rate: 2 is not accepted", "a share of rows from 0 to 1"]),
+    "reject rate of a file": (("enriched", 0, "max_reject_rate"), "5 %", ["enriched[0].max_reject_rate: \"5 %\" is not accepted"]),
+    "header line": (("enriched", 0, "header_line"), -1, ["enriched[0].header_line: -1 is not accepted"]),
+    "quoted newlines": (("original", "quoted_newlines"), "yes", ["original.quoted_newlines: \"yes\" is not accepted. Accepted: true, false"]),
     "assertions are not there yet": (("assertions",), "x.csv", ["assertions: not supported yet"]),
     "schedule is not there yet": (("schedule",), "0 6 * * *", ["schedule: not supported yet"]),
-    "S3 is not there yet": (("enriched", 0, "path"), "s3://bucket/x.csv", ["remote path, which is not supported yet"]),
+    "plain http": (("enriched", 0, "path"), "http://example.com/x.csv", ["enriched[0].path: ", "is not encrypted; use https://"]),
     "domain is not there yet": (("match_on",), ["domain"], ["match_on[0]: domain is not supported yet"]),
 }  # fmt: skip
 
@@ -112,9 +117,9 @@ WRONG_FILES = {
     "duplicate headers": (b"email,name,email\na@x.com,b,c\n", "the header 'email' stands there twice (columns 1 and 3)"),
     "headers that differ in case": (b"email,name,EMAIL\na@x.com,b,c\n", "differ only in case"),
     "no usable key": (b"name,title\na,b\n", "no usable key column: none of name, title feeds email"),
-    "header not on the first line": (b"Report of May\nemail,name,title\na@x.com,b,c\nb@x.com,b,c\n", "the header is not on the first line"),
-    "unterminated quote": (b'email,name\na@x.com,"b\nb@x.com,c\n', "line 2: a quote opens that is never closed"),
-    "NUL bytes": (b"email,name\na@x.com,b\0c\n", "line 2: a NUL byte"),
+    "header not on the first line": (b"Report of May\nmail of work,wage,tee\na@x.com,b,c\nb@x.com,b,c\n", "the header is not on the first line"),
+    "unterminated quote": (b'email,name\na@x.com,"b\nb@x.com,c\n', "line 2 (a quote opens that is never closed)"),
+    "NUL bytes": (b"email,name\na@x.com,b\0c\n", "line 2 (a NUL byte)"),
 }  # fmt: skip
 
 
@@ -130,13 +135,19 @@ def test_a_file_that_can_not_be_read_is_refused_by_name(runner, spec, tmp_path, 
 
 def test_a_missing_file_is_named_with_its_neighbours(runner, spec, tmp_path):
     spec["enriched"][0]["path"] = str(tmp_path / "vendr.csv")
-    refused(runner, spec, ["there is no file", "vendr.csv", "that folder holds crm.csv, vendor.csv"])
+    refused(runner, spec, ["there is no file", "vendr.csv", "that folder holds vendor.csv, crm.csv"])
 
 
 def test_a_declared_encoding_that_does_not_decode(runner, spec, tmp_path):
     (tmp_path / "vendor.csv").write_bytes("email,name\na@x.com,Zoë\n".encode("cp1252"))
     spec["enriched"][0]["encoding"] = "utf-8"
-    refused(runner, spec, ["vendor.csv is not utf-8"])
+    refused(
+        runner,
+        spec,
+        ["vendor.csv: 1 of 1 rows can not be read", "bytes that are not utf-8 (0xeb at byte 21)"],
+    )
+    (tmp_path / "vendor.csv").write_bytes("email,name\na@x.com,Zoë\n".encode("utf-16"))
+    refused(runner, spec, ["is declared as utf-8, but begins with the mark of utf-16"])
     spec["enriched"][0]["encoding"] = "utf-88"
     refused(runner, spec, ["unknown encoding 'utf-88'"])
 
@@ -159,12 +170,12 @@ def test_a_bad_row_of_the_original_is_refused_or_set_aside(runner, spec, tmp_pat
     (tmp_path / "crm.csv").write_text("Id,Email,Title\n1,a@x.com,CEO\n2,b@x.com\n3,a@x.com,\n")
     merge = runner(spec)
     assert not merge.ok
-    assert "row 2 (too few cells: 2 of 3): 2,b@x.com" in "\n".join(merge.problems)
+    assert "line 3 (too few cells: 2 of 3): 2,b@x.com" in "\n".join(merge.problems)
     spec["original"]["on_bad_row"] = "set_aside"
     merge = runner(spec, command="build", select=None)
     assert merge.ok, merge.problems
-    assert merge.query("select source, source_row, raw_text from rejected_rows") == [
-        ("original", 2, "2,b@x.com")
+    assert merge.query("select source, source_row, line, byte_position, raw_text from rejected_rows") == [
+        ("original", 2, 3, 29, "2,b@x.com")
     ]
     assert [row[:3] for row in merge.query("select * from merged_result")] == [
         ("1", "a@x.com", "CEO"),

@@ -36,7 +36,7 @@ shares as (
 valid_keys as (
   select
     file_order,
-    concat('{', {{ join_in_order('share', "', '", 'tier') }}, '}') as valid_keys
+    concat('{', {{ join_in_order('share', sql_text(', '), 'tier') }}, '}') as valid_keys
   from shares
   group by file_order
 ),
