@@ -68,3 +68,15 @@
   {%- endfor -%}
   ({{ cells | join(' or ') }})
 {%- endmacro %}
+
+
+{% macro filled(relation, columns) -%}
+  {#- How many cells of a row are not null. A sum of sums: engines take only so many terms in a row. -#}
+  {%- set parts = [] -%}
+  {%- for some in columns | batch(100) -%}
+    {%- set terms = [] -%}
+    {%- for v in some -%}{%- do terms.append('case when ' ~ relation ~ '.' ~ sql_name(v.column) ~ ' is not null then 1 else 0 end') -%}{%- endfor -%}
+    {%- do parts.append('(' ~ terms | join(' + ') ~ ')') -%}
+  {%- endfor -%}
+  {{ parts | join(' + ') or '0' }}
+{%- endmacro %}

@@ -212,7 +212,7 @@ def detect(
     place_header(name, trial, settings.get("header_line"), known, canonical)
     dialect.before = [cells for line, cells in trial.records if line < dialect.header_line]
     dialect.extra = extra_cells(trial)
-    dialect.unnamed = unnamed_cells(trial)
+    dialect.unnamed = unnamed_cells(trial) if dialect.header_line else 0
     if dialect.extra > 0:
         dialect.notes.append("every row ends with a delimiter after its last cell")
     if trial.width == 1 and settings.get("header_line") is None:

@@ -76,7 +76,8 @@ class Plugin(BasePlugin):
             except FileProblem as problem:
                 problems.append(f"{wanted['setting']}.path: {problem}")
                 continue
-            shared = os.path.commonpath([os.path.dirname(place.shown) for place in found])
+            folders = [place.shown.rpartition("/")[0] + "/" for place in found]
+            shared = os.path.commonprefix(folders).rpartition("/")[0]
             for place in found:
                 entry = dict(
                     wanted, vendor=wanted["name"], k=len(files), path=str(place.path), shown=place.shown

@@ -229,16 +229,9 @@ def profile_json(path: Path, kind: str) -> dict[str, Any]:
     """Profiles a file of JSON lines in one pass."""
     digest = Digest()
     careful = json_lines.Reader(path.name)
-    blocks = streams.chunks(path, kind)
-
-    def seen() -> Iterator[bytes]:
-        for block in blocks:
-            digest(block)
-            yield block
-
     physical = rejected = 0
     first: list[str] = []
-    for item in careful.read(seen()):
+    for item in careful.read(streams.scannable(path, kind, "utf-8", [digest])):
         physical += 1
         if isinstance(item, repair.Reject):
             rejected += 1

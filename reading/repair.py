@@ -171,7 +171,8 @@ class Reader:
                 self.in_doubt = self.in_doubt or (
                     self.dialect.quote.encode() in line.content and self.span is None
                 )
-                rest = self.width > 1 and not after_blank and self.one_cell(stripped)
+                rest = self.width > 1 and not after_blank and self.dialect.delimiter.encode() not in stripped
+                rest = rest and self.one_cell(stripped)
                 yield self.rejected(number, self.span or line, reason, rest)
                 for other in self.each[1:]:
                     number += 1

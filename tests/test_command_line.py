@@ -137,7 +137,7 @@ def test_validate_shows_how_files_are_read(spec, tmp_path):
     assert code == 0
     for said in (
         "CSV, utf-8, separated by comma, header on line 1, lines end with LF",
-        "3 rows, 3 columns, 47 bytes",
+        "3 rows, 3 columns, 44 bytes",
         "CSV, cp1252, separated by semicolon",
         "Note: read as cp1252, which is not certain",
         "50.0% of rows have a valid key, from Work Email",

@@ -20,9 +20,7 @@ with records as (
 measured as (
   select
     r.*,
-    {% for v in columns -%}
-    case when r.{{ sql_name(v.column) }} is not null then 1 else 0 end +{{ ' ' }}
-    {%- endfor %}0 as _merge_filled,
+    {{ filled('r', columns) }} as _merge_filled,
     case r._merge_file{% for file in plan.files %} when {{ file.k }} then {{ sql_text(file.vendor) }}{% endfor %} end as _merge_vendor
     {%- for v in columns if not v.group and v.strategy.name in needs_forms() %},
     case when r.{{ sql_name(v.column) }} is not null then {{ comparison_form({'value': 'r.' ~ sql_name(v.column), 'key_type': v.key_type, 'form': 'r.' ~ sql_name('_merge_form_' ~ v.column)}) }} end as _merge_text_{{ v.index }}
