@@ -69,6 +69,10 @@
       'key_type': h.key_type, 'is_name': h.is_name, 'group': group, 'strategy': strategy,
     }) -%}
   {%- endfor -%}
+  {%- if vendor | length > 300 -%}
+    {#- The engine plans a query in memory that its limit does not count: gigabytes for 500 columns. -#}
+    {%- do problems.append('enriched: the files bring ' ~ vendor | length ~ ' different columns; a merge takes at most 300. Leave out of the files what you do not need') -%}
+  {%- endif -%}
   {%- set outputs = output_names(crm, vendor, profile.files, found, problems) -%}
   {%- for column in spec.partition_by if column not in outputs -%}
     {%- do problems.append("export.partition_by: the result has no column '" ~ column ~ "'" ~ did_you_mean(column | string, outputs)) -%}

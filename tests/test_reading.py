@@ -132,11 +132,18 @@ def test_no_name_of_a_column_meets_a_name_of_the_merge(merge):
 
 
 def test_a_wide_file(merge):
-    original = Table(["Email", *[f"c{n}" for n in range(300)]], [["p@x.com", *["" for n in range(300)]]])
-    vendor = Table(["email", *[f"c{n}" for n in range(300)]], [["p@x.com", *[f"v{n}" for n in range(300)]]])
+    original = Table(["Email", *[f"c{n}" for n in range(299)]], [["p@x.com", *["" for n in range(299)]]])
+    vendor = Table(["email", *[f"c{n}" for n in range(299)]], [["p@x.com", *[f"v{n}" for n in range(299)]]])
     result = merge({"match_on": ["email"]}, original, [("v", vendor)])
     assert result.ok, result.problems
-    assert result.table("merged_result").rows[0][1:301] == vendor.rows[0][1:]
+    assert result.table("merged_result").rows[0][1:300] == vendor.rows[0][1:]
+
+
+def test_too_many_columns_are_refused_by_their_number(merge):
+    vendor = Table(["email", *[f"c{n}" for n in range(2000)]], [["p@x.com", *[f"v{n}" for n in range(2000)]]])
+    result = merge({"match_on": ["email"]}, Table(["Email"], [["p@x.com"]]), [("v", vendor)])
+    assert not result.ok
+    assert "bring 2001 different columns; a merge takes at most 300" in result.problems[0]
 
 
 def test_unnamed_columns_are_told_by_their_place(merge):
