@@ -15,7 +15,7 @@ A user's mistake comes back as a sentence under ``problems``, never as an except
 from __future__ import annotations
 
 import json
-import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ class Plugin(BasePlugin):
             except FileProblem as problem:
                 problems.append(f"{wanted['setting']}.path: {problem}")
                 continue
-            folders = [place.shown.rpartition("/")[0] + "/" for place in found]
-            shared = os.path.commonprefix(folders).rpartition("/")[0]
+            levels = zip(*(place.shown.split("/")[:-1] for place in found), strict=False)
+            shared = "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
             for place in found:
                 entry = dict(
                     wanted, vendor=wanted["name"], k=len(files), path=str(place.path), shown=place.shown
