@@ -182,7 +182,7 @@ def test_a_spec_may_tolerate_more(runner, tmp_path):
         merge = runner(spec | change, command="build", select=None)
         assert merge.ok, merge.problems
         assert merge.query("select path, line, byte_position, raw_text from rejected_rows") == [
-            (str(tmp_path / "v.csv"), 3, 24, "b@x.com")
+            (str(tmp_path / "v.csv"), 3, 27, "b@x.com,")
         ]
     refused = runner(
         spec
