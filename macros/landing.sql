@@ -21,14 +21,15 @@
 {% endmacro %}
 
 
-{% macro read_pinned(path, delimiter, columns, compression='none') -%}
+{% macro read_pinned(path, delimiter, columns, compression='none', parallel=false) -%}
   {#- read_csv with everything pinned: nothing is sniffed, all text. A row that DuckDB can not read is left out, so that
-      the count tells; its own reason would end the merge without one of ours. -#}
+      the count tells; its own reason would end the merge without one of ours. `parallel` only where no cell holds a
+      line break: a thread that begins in the middle of such a cell takes its lines for rows. -#}
   read_csv(
     {{ sql_path(path) }},
     auto_detect = false, hive_partitioning = false, header = true, all_varchar = true, compression = '{{ compression }}',
     delim = {{ sql_text(delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
-    strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
+    parallel = {{ 'true' if parallel else 'false' }}, strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
     columns = { {%- for column in columns -%} '{{ column }}': 'VARCHAR'{{ ', ' if not loop.last }} {%- endfor -%} }
   )
 {%- endmacro %}
@@ -46,7 +47,7 @@
   {%- elif file.way == 'rewrite' -%}
     {{ read_pinned(path, ',', ['_merge_row'] + cells) }}
   {%- else -%}
-    (select cast(null as varchar) as _merge_row, * from {{ read_pinned(path, file.dialect.delimiter, cells, file.compression if file.way == 'direct' and file.compression != 'plain' else 'none') }})
+    (select cast(null as varchar) as _merge_row, * from {{ read_pinned(path, file.dialect.delimiter, cells, file.compression if file.way == 'direct' and file.compression != 'plain' else 'none', not file.multiline) }})
   {%- endif -%}
 {%- endmacro %}
 
@@ -57,7 +58,7 @@
   {%- if type == 'VARCHAR' -%} {{ column }}
   {%- elif type in ['FLOAT', 'DOUBLE'] -%}
     case when isnan({{ column }}) then null
-      when abs({{ column }}) < 9007199254740992 and {{ column }} = trunc({{ column }}) then cast(cast({{ column }} as bigint) as varchar)
+      when abs({{ column }}) < 9e18 and {{ column }} = trunc({{ column }}) then cast(cast({{ column }} as bigint) as varchar)
       else cast({{ column }} as varchar) end
   {%- elif '(' in type and not type.startswith('DECIMAL') or '[' in type -%} cast(to_json({{ column }}) as varchar)
   {%- else -%} cast({{ column }} as varchar)

@@ -118,7 +118,7 @@ def read_spec(path: Path) -> dict[str, Any]:
 def stop(problems: list[str]) -> Any:
     """Ends with the problems on the error stream and exit code 1."""
     for problem in problems:
-        errors.print(f"[red]crm-merge:[/red] {escape(problem)}")
+        errors.print(f"[red]crm-merge:[/red] {printable(problem)}")
     raise typer.Exit(1)
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reading import FileProblem
+from reading.lines import ADDRESS, NUMBER, Names, blank_words, is_rule, looks_like_data
 
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 RARE = "^~:\x1f\x01"  # asked only where none of the usual four makes columns
@@ -17,9 +18,6 @@ PREAMBLE = 30  # lines that may stand before a header
 MULTI_LINES = 3000  # lines that one quoted cell of the sample may span; few if some were never closed
 
 csv.field_size_limit(2**31 - 1)  # a cell may be larger than the csv module's 128 KiB
-
-ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNORECASE)
-NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
 
 
 @dataclass
@@ -61,7 +59,7 @@ class Trial:
     records: list[tuple[int, list[str]]]  # (physical line, cells)
     width: int
     share: float
-    broken: int  # records whose quotes do not fit
+    broken: set[int]  # lines of records whose quotes do not fit
 
 
 # -- Records of a sample, tolerantly: what does not parse is split at delimiters --
@@ -132,11 +130,12 @@ def opens(text: str, dialect: Dialect, inside: bool) -> bool:
     return ends_inside(text.rstrip("\r\n") + "\n", dialect.delimiter, dialect.quote, inside)
 
 
-def sample_records(lines: list[str], dialect: Dialect) -> tuple[list[tuple[int, list[str]]], int]:
-    """Returns (line number, cells) of the records in the sample, blank lines left out, and how many do not parse."""
+def sample_records(lines: list[str], dialect: Dialect) -> tuple[list[tuple[int, list[str]]], set[int]]:
+    """Returns (line number, cells) of the records in the sample, blank lines left out, and the lines that do not parse."""
     found: list[tuple[int, list[str]]] = []
     how = (dialect.delimiter, dialect.quote, dialect.escape, dialect.spaced)
-    at, unclosed, broken = 0, 0, 0
+    at, unclosed = 0, 0
+    broken: set[int] = set()
     while at < len(lines) and len(found) < SAMPLE_RECORDS:
         line = lines[at].rstrip("\r\n")
         number, at = at + 1, at + 1
@@ -153,7 +152,8 @@ def sample_records(lines: list[str], dialect: Dialect) -> tuple[list[tuple[int, 
                 at = ahead
             else:
                 unclosed += 1
-        broken += cells is None
+        if cells is None:
+            broken.add(number)
         found.append((number, cells if cells is not None else line.split(dialect.delimiter)))
     return found, broken
 
@@ -183,6 +183,10 @@ def detect(
         raise FileProblem(
             f"{name} is a web page or XML, not a CSV file (often an error or log-in page saved under its name)"
         )
+    if re.match(r"\{\s*\n", start):
+        raise FileProblem(
+            f"{name} is JSON over several lines; write it as JSON lines: one object a line, no line breaks in it"
+        )
     if re.match(r"\[\s*(\{|\])", start):
         raise FileProblem(
             f"{name} is a JSON array; write it as JSON lines: one object a line, no brackets around them"
@@ -205,11 +209,19 @@ def detect(
     lines[0] = lines[0].lstrip("\ufeff")
     body = ["\n"] * skipped + lines[skipped:]
     trial = best_trial(body, declared)
+    while len(trial.records) > 1 and not any(cell.strip() for cell in trial.records[0][1]):
+        notes.append(f"line {trial.records[0][0]} holds delimiters only and is skipped")
+        del trial.records[0]
     if not trial.records:
         raise FileProblem(f"{name} has no header: it holds only blank lines")
     dialect = trial.dialect
     dialect.notes += notes
+    if not declared:
+        refuse_two_delimiters(name, body, trial)
+    elif trial.width == 1:
+        refuse_delimiter(name, trial, declared)
     place_header(name, trial, settings.get("header_line"), known, canonical)
+    refuse_header_of_rows(name, trial)
     dialect.before = [cells for line, cells in trial.records if line < dialect.header_line]
     dialect.extra = extra_cells(trial)
     dialect.unnamed = unnamed_cells(trial) if dialect.header_line else 0
@@ -217,6 +229,9 @@ def detect(
         dialect.notes.append("every row ends with a delimiter after its last cell")
     if trial.width == 1 and settings.get("header_line") is None:
         refuse_one_column(name, body, trial)
+    if settings.get("header_line") is None:
+        refuse_line_after(name, trial, known, canonical)
+    note_unnamed(trial)
     if odd := [cell for cell in dialect.header if '"' in cell or "\\" in cell]:
         dialect.notes.append(f"the header holds quotes or backslashes ({', '.join(odd)[:80]})")
     if dialect.spaced:
@@ -275,7 +290,7 @@ def single_quoted(text: str, delimiter: str) -> bool:
     single = re.findall(f"(?:^|{d})('(?:[^']|'')*')(?=$|{d})", text, re.MULTILINE)
     double = re.findall(f'(?:^|{d})"(?:[^"]|"")*"(?=$|{d})', text, re.MULTILINE)
     telling = [cell for cell in single if delimiter in cell or "\n" in cell or "''" in cell[1:-1]]
-    return len(single) > len(double) and bool(telling or len(single) * 3 > text.count(delimiter))
+    return len(single) > len(double) and bool(telling)
 
 
 def trial(lines: list[str], dialect: Dialect) -> Trial:
@@ -302,7 +317,7 @@ def merit(trial: Trial) -> tuple[float, int]:
 
 def regular(trial: Trial) -> int:
     """Returns how many records of the sample have one number of cells, less those whose quotes do not fit."""
-    return max(Counter(len(cells) for _, cells in trial.records).values(), default=0) - trial.broken
+    return max(Counter(len(cells) for _, cells in trial.records).values(), default=0) - len(trial.broken)
 
 
 # -- Where the header is --
@@ -321,6 +336,8 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
                 f"{name}: header_line {declared} is blank, inside a quoted cell, or not in the file's first lines"
             )
         dialect.header_line, dialect.header = declared, named(name, declared, found[1])
+        if before := [" ".join(filter(None, row)) for line, row in records if line < declared]:
+            dialect.notes.append(f"skipped before the declared header line: {' / '.join(before)[:120]}")
         return
     number, cells = records[0]
     refuse_wrapped(name, trial)
@@ -353,7 +370,12 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
             return
         break
     first, row = records[0]
-    candidate = next((line for line, row in records if len(row) == trial.width), first)
+    wide = next(((line, row) for line, row in records if len(row) == trial.width), (first, row))
+    advice = f"declare `header_line: {wide[0]}` if that is the header, or `delimiter:`"
+    if looks_like_data(wide[1]):
+        advice = (
+            f"repair line {first} (line {wide[0]} holds values and is no header), or declare `delimiter:`"
+        )
     if width(row) == 1 and len(row) == trial.width:
         raise FileProblem(
             f"{name}, line {first} has text in its first cell only, so it may be a title and not the header; "
@@ -362,7 +384,7 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
     raise FileProblem(
         f"{name}, line {first} has {len(row)} column{'s' * (len(row) != 1)}, but most lines after it have {trial.width} "
         f"(separated by {WORDS.get(dialect.delimiter, repr(dialect.delimiter))}): the header is not on the first line or is "
-        f"damaged, or the delimiter is another one; declare `header_line: {candidate}` if that is the header, or `delimiter:`"
+        f"damaged, or the delimiter is another one; {advice}"
     )
 
 
@@ -380,7 +402,8 @@ def extra_cells(trial: Trial) -> int:
     other = counts[0][0]
     if other > count and dialect.header[-1] == f"column_{count}":
         return 0  # the header has its delimiter at the end, too: the rows are wider
-    if other > count and not any(cell for cells in rows if len(cells) == other for cell in cells[count:]):
+    filled = sum(any(cells[count:]) for cells in rows if len(cells) == other)
+    if other > count and filled * 20 <= len(rows):  # a row that has text there is rejected
         return other - count
     unnamed = all(dialect.header[place] == f"column_{place + 1}" for place in range(other, count))
     return other - count if other < count and unnamed else 0
@@ -401,6 +424,105 @@ def unnamed_cells(trial: Trial) -> int:
         if any(any(cells[-count:]) for cells in rows if count and len(cells) == len(dialect.header))
         else 0
     )
+
+
+def refuse_two_delimiters(name: str, lines: list[str], best: Trial) -> None:
+    """Refuses a file whose header and rows two delimiters split equally well."""
+    if best.share < 1.0 or best.width == 1 or len(best.records) < 2:
+        return
+    for delimiter, word in WORDS.items():
+        other = trial(lines, Dialect(delimiter)) if delimiter != best.dialect.delimiter else best
+        if other is not best and other.share == 1.0 and other.width > 1 and not other.broken:
+            raise FileProblem(
+                f"{name}: {WORDS.get(best.dialect.delimiter, repr(best.dialect.delimiter))} splits every line into {best.width} "
+                f"cells, and {word} into {other.width}; declare which it is with `delimiter:`"
+            )
+
+
+def refuse_delimiter(name: str, trial: Trial, declared: str) -> None:
+    """Refuses a declared delimiter (or that of a `sep=` line) that the header lacks while it has another."""
+    line, cells = trial.records[0]
+    for delimiter, word in WORDS.items():
+        if delimiter != declared and len(parse(cells[0], delimiter, '"', '"') or []) > 1:
+            raise FileProblem(
+                f"{name}, line {line}: the declared delimiter {WORDS.get(declared, declared)} does not stand in the header "
+                f"({cells[0][:60]}), but {word} does; correct `delimiter:` or leave it out"
+            )
+
+
+def refuse_header_of_rows(name: str, trial: Trial) -> None:
+    """Refuses a header whose quotes do not fit, or one cell of which holds what looks like rows: an unclosed quote."""
+    dialect = trial.dialect
+    place = dialect.header_line
+    if place in trial.broken:
+        raise FileProblem(
+            f"{name}, line {place}: a quote in the header is not closed, or stands inside a cell without being doubled "
+            f"({dialect.delimiter.join(dialect.header)[:80]}); repair the header line"
+        )
+    for cell in dialect.header:
+        inner = [line for line in re.split(r"\r\n|\r|\n", cell) if line.strip()]
+        if len(inner) > 1 and (
+            len(inner) > 4
+            or any(line.count(dialect.delimiter) >= max(1, len(dialect.header) - 1) for line in inner)
+            or any(ADDRESS.search(line) for line in inner)
+        ):
+            raise FileProblem(
+                f"{name}, line {place}: a cell of the header seems to hold whole rows ({' / '.join(inner)[:80]}): a quote "
+                "of the header is not closed; repair the header line"
+            )
+    if len(dialect.header) > 3 and all(
+        text == f"column_{position}" for position, text in enumerate(dialect.header, 1) if position % 2 == 0
+    ):
+        rows = [cells for line, cells in trial.records if line > place]
+        if rows and not any(any(cells[1::2]) for cells in rows):
+            raise FileProblem(
+                f"{name}, line {place}: every second column has no name and no values: the delimiter seems to be "
+                f"{dialect.delimiter * 2!r}; export the file with a delimiter of one character"
+            )
+
+
+def refuse_line_after(name: str, trial: Trial, known: set[str], canonical: Any) -> None:
+    """Refuses a file whose first row is no row: a second header line, types, descriptions or a rule under the header."""
+    dialect = trial.dialect
+    after = [(line, cells) for line, cells in trial.records if line > dialect.header_line]
+    if not after or not dialect.header_line:
+        return
+    line, cells = after[0]
+    names = Names(dialect.header, known, canonical)
+    filled = [cell for cell in cells if cell.strip() and cell.strip().lower() not in blank_words()]
+    usual = strong_shapes([row for _, row in after[1:201]], 0.9) if len(after) > 3 else {}
+    asked = [place for place in usual if place < len(cells) and cells[place] in filled]
+    strange = (
+        len(filled) > 1
+        and len(asked) > 0
+        and ("@" in usual.values() or len(usual) > 1)
+        and not any(shape(cells[place]) == usual[place] for place in asked)
+        and not any(re.search(r"[\d@]", cell) for cell in filled)
+        and len(filled) * 2 > len(cells)
+    )
+    if (
+        is_rule(cells)
+        or strange
+        or (len(after) > 1 and names.names_columns(cells) and not names.once_more(cells))
+    ):
+        raise FileProblem(
+            f"{name}, line {line} looks like a part of the header, not like the rows after it ({', '.join(cells)[:80]}); "
+            f"remove the line that is not the header, or declare `header_line: {line}` if it is this one, or "
+            f"`header_line: {dialect.header_line}` if it is the line before"
+        )
+
+
+def note_unnamed(trial: Trial) -> None:
+    """Says which columns have no name although they hold values."""
+    dialect = trial.dialect
+    rows = [cells for line, cells in trial.records if line > dialect.header_line]
+    for place, text in enumerate(dialect.header[: len(dialect.header) - dialect.unnamed], 1):
+        filled = sum(place <= len(cells) and bool(cells[place - 1].strip()) for cells in rows)
+        if dialect.header_line and text == f"column_{place}" and filled:
+            dialect.notes.append(
+                f"column {place} has no name and holds values ({filled:,} of the first {len(rows):,} rows): "
+                f"it is called {text}; see that each value stands under its own header"
+            )
 
 
 def refuse_wrapped(name: str, trial: Trial) -> None:
@@ -446,15 +568,6 @@ def refuse_one_column(name: str, lines: list[str], trial: Trial) -> None:
             f"{name}, line {line}: the header seems to hold several columns ({cells[0][:60]}) that no usual delimiter "
             "tells apart; declare it with `delimiter:`"
         )
-
-
-def looks_like_data(cells: list[str]) -> bool:
-    """Says whether a line holds values rather than names: an address, or numbers in half of its cells."""
-    filled = [cell.strip() for cell in cells if cell.strip()]
-    if any(ADDRESS.fullmatch(cell) for cell in filled):
-        return True
-    numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in filled)
-    return numbers * 2 >= len(filled) and numbers > 0
 
 
 def shape(cell: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 
-import charset_normalizer
-
 from reading import FileProblem
 
 KINDS = "utf-8, utf-16, cp1252, latin-1, cp1250, cp1251, …"
@@ -20,6 +18,7 @@ UNWESTERN = re.compile(
     rb"|[A-Za-z][\xa1-\xa9\xab-\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf][a-z]"  # the same: Polish, Turkish, DOS
     rb"|(?<![A-Za-z0-9])[\xa3\xa5\xaf\xb9\xb3][a-z]"  # a sign before a small letter: Polish capitals
 )
+BEYOND = re.compile(rb"[\x80-\xff]")
 UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # bytes without a meaning in cp1252; controls in latin-1
 
 
@@ -81,26 +80,26 @@ def lines_by_encoding(block: bytes) -> tuple[list[bytes], list[bytes]]:
     return good, bad
 
 
+def telling(line: bytes) -> bytes:
+    """Returns a line, cut to what lies around its first byte that is not ASCII."""
+    place = BEYOND.search(line)
+    return line if not place or len(line) <= 400 else line[max(place.start() - 100, 0) : place.start() + 300]
+
+
 def western(name: str, lines: list[bytes]) -> str:
     """Returns 'cp1252' for lines that are not UTF-8; refuses them when they do not look like Western text.
 
-    latin-1 text is cp1252 text: they differ in control characters only, which no text holds. Statistics are
-    asked for advice alone: they take Western names for Central European ones, silently.
+    latin-1 text is cp1252 text: they differ in control characters only, which no text holds. No statistics are
+     asked: they take Western names for Central European ones, and Russian ones for Korean.
     """
     sample = b"\n".join(lines[:2000])
     odd = UNDEFINED.search(sample) or None
     unwestern = [match for line in lines[:2000] if (match := UNWESTERN.search(line))]
     if odd or len(unwestern) > max(len(lines[:2000]) // 20, 0):
-        best = charset_normalizer.from_bytes(sample[: 1 << 16]).best()
-        guess = (
-            f"; it may be {best.encoding}"
-            if best and best.encoding not in ("utf_8", "cp1252", "latin_1")
-            else ""
-        )
         line = next((line for line in lines if UNDEFINED.search(line) or UNWESTERN.search(line)), b"")
         shown = line.decode("cp1252", "backslashreplace").strip()[:60]
         raise FileProblem(
-            f"{name} is not UTF-8 and does not look like Western text (as cp1252 it would read '{shown}'){guess}; "
+            f"{name} is not UTF-8 and does not look like Western text (as cp1252 it would read '{shown}'); "
             f"declare its encoding with `encoding:` ({KINDS})"
         )
     return "cp1252"

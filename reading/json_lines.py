@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ def looks_like(sample: bytes) -> bool:
     """Says whether a file is JSON lines: its first line that is not blank is an object."""
     for line in sample.removeprefix(b"\xef\xbb\xbf").splitlines():
         if line.strip():
-            return line.lstrip().startswith(b'{"') or line.strip() == b"{}"
+            return bool(re.match(rb'\s*\{\s*("[^"]*"\s*:|\}\s*$)', line))
     return False
 
 
@@ -38,7 +39,7 @@ class Reader:
 
     def read(self, blocks: Iterator[bytes], offset: int = 0) -> Iterator[Row | Reject]:
         """Yields the objects as rows: texts as they are, numbers in their own spelling, null as '', the rest as JSON."""
-        number = 0
+        number, first_reason = 0, ""
         places = {key: place for place, key in enumerate(self.header)}
         for line in physical_lines(blocks, offset):
             if not line.content.strip():
@@ -47,6 +48,7 @@ class Reader:
             number += 1
             pairs, reason = self.pairs(line)
             if reason:
+                first_reason = first_reason or f"line {line.number}: {reason}"
                 raw = (
                     line.content[:RAW]
                     .decode("utf-8", "backslashreplace")
@@ -54,6 +56,10 @@ class Reader:
                     .rstrip("\r\n")
                 )
                 yield Reject(number, line, reason, raw)
+                continue
+            if line.size > MAX_RECORD // 2 and (size := self.written_size(pairs)) > MAX_RECORD:
+                reason = f"a row of {size:,} bytes; at most {MAX_RECORD:,} can be read"
+                yield Reject(number, line, reason, line.content[:RAW].decode("utf-8", "backslashreplace"))
                 continue
             cells = [""] * len(places)
             for key, value in pairs:
@@ -69,7 +75,10 @@ class Reader:
                 cells[place] = cell(value)
             yield Row(number, line, cells)
         if number and not self.header:
-            raise FileProblem(f"{self.name} has no columns: none of its objects holds a key")
+            raise FileProblem(
+                f"{self.name} has no columns: none of its lines is an object with keys that can be read"
+                + (f" ({first_reason})" if first_reason else "")
+            )
 
     def pairs(self, line: Line) -> tuple[list[tuple[str, Any]], str]:
         """Returns (keys and values of a line's object, ''), or ([], why it can not be read)."""
@@ -83,7 +92,8 @@ class Reader:
                 f"bytes that are not utf-8 ({error.object[error.start]:#04x} at byte {line.offset + error.start:,})",
             )
         except (ValueError, RecursionError) as error:
-            return [], f"not a JSON object: {str(error)[:100] or 'nested too deeply'}"
+            said = re.sub(r": line 1 column (\d+).*", r" at character \1", str(error))[:100]
+            return [], f"not a JSON object: {said or 'nested too deeply'}"
         if not isinstance(found, Pairs):
             return [], "not a JSON object"
         if len({key for key, _ in found}) != len(found):
@@ -97,6 +107,10 @@ class Reader:
         except RecursionError:
             return [], "nested too deeply"
         return list(found), ""
+
+    def written_size(self, pairs: list[tuple[str, Any]]) -> int:
+        """Returns the bytes that an object takes as a line of CSV."""
+        return sum(len(cell(value).encode()) + cell(value).count('"') + 3 for _, value in pairs)
 
     def checked(self) -> list[str]:
         """Returns the header; refuses keys that differ only in case or spaces."""

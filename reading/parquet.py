@@ -19,8 +19,16 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
     pattern = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
     try:
         with duckdb.connect(config={"memory_limit": "200MB", "threads": 1}) as connection:
+            schema = connection.execute(
+                "select name, num_children from parquet_schema(?)", [pattern]
+            ).fetchall()
             columns = connection.execute(
                 "describe select * from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
+                [pattern],
+            ).fetchall()
+            # read once, so that a damaged page is found here and named
+            connection.execute(
+                "select bit_xor(hash(columns(*))) from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
                 [pattern],
             ).fetchall()
             rows = connection.execute(
@@ -30,6 +38,11 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
         said = str(error).splitlines()[0].split(": ", 1)[-1].replace(str(path), path.name)
         raise FileProblem(f"{path.name} can't be read as Parquet: {said[:200]}") from None
     header = [column[0] for column in columns]
+    # DuckDB calls the second of two equal columns `_1`; the file's own names say that there are two
+    if doubled := [name for name in header if name not in {name for name, _ in schema}]:
+        raise FileProblem(
+            f"{path.name}: two columns have the same name, or names that differ only in case: {doubled[0].rsplit('_', 1)[0]}"
+        )
     extra = [key for key in partitions if key.lower() not in {name.lower() for name in header}]
     return {
         "header": named(path.name, 1, header + extra),

@@ -178,7 +178,7 @@ def _allowed(place: str | Path) -> bool:
     return not roots.strip() or any(inside[: len(root)] == root for root in allowed)
 
 
-def _check_allowed(place: str | Path, shown: str | Path, via: str = "") -> None:
+def check_allowed(place: str | Path, shown: str | Path, via: str = "") -> None:
     """Refuses a place that is not allowed, without a word about where a link leads."""
     if not _allowed(place):
         raise FileProblem(f"'{shown}'{via} is not inside a folder that CRM_MERGE_INPUT_ROOTS allows")
@@ -263,14 +263,14 @@ def _local(path: str, base: Path) -> list[Place]:
         os.lstat(place)
         exists = True
     except PermissionError:
-        _check_allowed(place, place)
+        check_allowed(place, place)
         raise FileProblem(f"'{path}' can't be reached: no permission to enter {place.parent}") from None
     except OSError:
         exists = False
     if not exists and QUERY.search(path):  # it may hold a signature, so it is not repeated
         raise FileProblem("the path looks like a URL without its beginning; write https://host/path/file.csv")
     fixed = place if exists else at(*given.parts[:magic])
-    _check_allowed(fixed, place)
+    check_allowed(fixed, place)
     if exists and not os.path.isdir(place):
         _check_file(place)
         return [Place(place, str(place), {}, "")]
@@ -296,7 +296,7 @@ def _local(path: str, base: Path) -> list[Place]:
     found = []
     for name in names:
         file = fixed / name
-        _check_allowed(file, file)
+        check_allowed(file, file)
         _check_file(file)
         found.append(Place(file, str(file), _partitions(name, str(file)), ""))
     return found
@@ -313,7 +313,7 @@ def _walk(top: Path, pattern: list[str], shown: Path) -> list[str]:
         raise FileProblem(f"the folder '{error.filename}' can't be read: {error.strerror}")
 
     for folder, folders, files in os.walk(top, followlinks=True, onerror=refuse):
-        _check_allowed(folder, folder)  # a link may have led out, and what is there must not even be named
+        check_allowed(folder, folder)  # a link may have led out, and what is there must not even be named
         above = Path(folder).relative_to(top).parts
         loops = {os.path.realpath(top.joinpath(*above[:k])) for k in range(len(above) + 1)}
         folders[:] = [
@@ -489,7 +489,7 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
     magic = MAGIC.search(key)
     literal = key[: magic.start()] if magic else key
     fixed = literal[: literal.rfind("/") + 1]  # the folder that partitions are below
-    _check_allowed(f"s3://{bucket}/{fixed}" if magic else shown, shown)
+    check_allowed(f"s3://{bucket}/{fixed}" if magic else shown, shown)
     with _s3_words(shown, bucket):
         client = _s3_client()
     sizes: dict[str, tuple[str, int]] = {}  # of what was listed: (ETag, bytes) by key
@@ -677,7 +677,7 @@ def _https(url: str, fetched: Path) -> Place:
     if "${" in parts.netloc + parts.path:
         raise FileProblem(f"'{shown}': a variable may stand only in the query of a URL")
     _check_query(parts.query, shown)
-    _check_allowed(shown, shown)
+    check_allowed(shown, shown)
     certificates = os.environ.get("SSL_CERT_FILE") or certifi.where()
     if not os.path.isfile(certificates):
         raise FileProblem(f"'{shown}': SSL_CERT_FILE names no file")
@@ -750,7 +750,7 @@ def _https_answer(pool: urllib3.PoolManager, secret_url: str, shown: str, etag: 
             raise FileProblem(f"'{shown}' redirects to an address that is not https://")
         if _climbs(path):
             raise FileProblem(f"'{shown}' redirects to {host}, to a path with '.' or '..' as a folder")
-        _check_allowed(secret_url, shown, f" redirects to {host}, which")
+        check_allowed(secret_url, shown, f" redirects to {host}, which")
     else:
         raise FileProblem(f"'{shown}' redirects more than {REDIRECTS} times")
 

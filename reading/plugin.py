@@ -35,6 +35,8 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Checks the environment and makes the merge directory."""
+        # What is found first holds for the whole run: a file that is replaced meanwhile must not lend its
+        # header to rows that were landed before.
         self.found: dict[str, list[places.Place]] = {}
         self.profiled: dict[str, dict[str, Any]] = {}
         if wrong := engine.problems():
@@ -54,6 +56,7 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: Any) -> None:
         """Registers the functions with DuckDB."""
+        conn.execute("set TimeZone = 'UTC'")  # the text of a time must not depend on the machine
         for function in (self.crm_files_profile, self.crm_files_copy, self.crm_files_changed):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
 
@@ -91,18 +94,15 @@ class Plugin(BasePlugin):
         return json.dumps({"files": files, "problems": problems, "directory": str(self.directory)})
 
     def places_of(self, path: str) -> list[places.Place]:
-        """Finds the files of a path; remote ones once per process, so that a merge sees one version of them."""
+        """Finds the files of a path, once per run."""
         if path not in self.found:
-            found = places.find(path, PROJECT, self.directory / ".crm-merge" / "inputs")
-            if "://" not in path:
-                return found
-            self.found[path] = found
+            self.found[path] = places.find(path, PROJECT, self.directory / ".crm-merge" / "inputs")
         return self.found[path]
 
     def profile_once(self, place: places.Place, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Profiles a file once per process, as long as it does not change."""
+        """Profiles a file once per run."""
         declared = {name: wanted[name] for name in DECLARED if wanted.get(name) is not None}
-        key = json.dumps([str(place.path), profiles.fingerprint(place.path), declared])
+        key = json.dumps([str(place.path), place.partitions, declared])
         if key not in self.profiled:
             self.profiled[key] = profiles.profile(
                 declared | {"path": place.path, "partitions": place.partitions}
@@ -127,6 +127,8 @@ class Plugin(BasePlugin):
         for file in json.loads(request):
             try:
                 same = profiles.fingerprint(Path(file["path"])) == file["fingerprint"]
+                if "://" not in file["shown"]:
+                    places.check_allowed(Path(file["path"]), file["shown"])
             except FileProblem:
                 same = False
             if not same:

@@ -13,9 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from reading import FileProblem, dialect, encoding, json_lines, parquet, repair, scan, streams
+from reading import FileProblem, dialect, encoding, json_lines, lines, parquet, repair, scan, streams
 
 REFERENCE = Path(__file__).resolve().parent.parent / "seeds" / "reference"
+C1 = re.compile(rb"[\x80-\x9f]")
 SAMPLE = 1 << 20  # bytes looked at for dialect and header
 EXAMPLES = 3  # rejected rows that a message shows
 
@@ -35,7 +36,7 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
     before = fingerprint(path)
     kind = streams.kind_of(path)
     found: dict[str, Any] = {"format": "csv", "compression": kind, "encoding": "utf-8", "line_ends": None, "notes": [],
-                             "dialect": None, "rejected_rows": 0, "first_rejects": [], "way": "direct"}  # fmt: skip
+                             "dialect": None, "multiline": True, "rejected_rows": 0, "first_rejects": [], "way": "direct"}  # fmt: skip
     if kind == "parquet":
         found |= {"format": "parquet", "compression": "plain", "way": "parquet"} | parquet.profile(
             path, file.get("partitions") or {}
@@ -45,7 +46,13 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
         sample, whole = streams.sample(path, kind, SAMPLE)
         if not sample:
             raise FileProblem(f"{path.name} is empty: it has no header")
+        streams.refuse_contents(path, sample)
         if json_lines.looks_like(sample):
+            declared = file.get("encoding")
+            if declared and encoding.canonical_encoding(path.name, declared) not in ("utf-8", "utf-8-sig"):
+                raise FileProblem(
+                    f"{path.name} is JSON lines, which are UTF-8; leave out `encoding: {declared}`"
+                )
             found |= profile_json(path, kind)
         else:
             found |= profile_csv(path, kind, sample, whole, file)
@@ -63,6 +70,14 @@ def fingerprint(path: Path) -> list[int]:
     except OSError as error:
         raise FileProblem(f"{path.name} can't be read: {error.strerror}") from None
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def ends_a_table(cells: list[str], shape: dialect.Dialect) -> bool:
+    """Says whether one of the last rows may be a remark under the table, so that the file wants a careful look."""
+    alone = len(cells) > 2 and not any(cell.strip() for cell in cells[1:])
+    return cells != shape.header and (
+        lines.is_footer(cells) or (alone and bool(re.fullmatch(r"[^\d@]*[^\d@\s][^\d@]*", cells[0])))
+    )
 
 
 class Digest:
@@ -100,10 +115,22 @@ class Decodes:
         self.decoder = codecs.getincrementaldecoder(self.codec)()
         self.valid = True
         self.good = False  # was there a line in UTF-8 that is not ASCII?
+        self.as_utf8 = codecs.getincrementaldecoder("utf-8")() if self.codec != "utf-8" else None
+        self.beyond = False  # were there bytes that are not ASCII?
+        self.controls = b""  # bytes that are letters in cp1252 and mean nothing in latin-1
         self.bad: list[bytes] = []  # some of the lines that are not UTF-8
 
     def __call__(self, chunk: bytes) -> None:
         """Takes in one chunk."""
+        if self.codec != "utf-8" and not chunk.isascii():
+            self.beyond = True
+            if self.codec == "iso8859-1" and not self.controls and (found := C1.search(chunk)):
+                self.controls = found[0]
+        if self.as_utf8 and self.beyond:
+            try:
+                self.as_utf8.decode(chunk)
+            except UnicodeDecodeError:
+                self.as_utf8 = None
         if self.valid:
             try:
                 if not chunk.isascii() or self.decoder.getstate()[0]:
@@ -114,7 +141,15 @@ class Decodes:
         if not self.valid and self.codec == "utf-8" and not chunk.isascii():
             good, bad = encoding.lines_by_encoding(chunk)
             self.good = self.good or bool(good)
-            self.bad += bad[: max(0, 2000 - len(self.bad))]
+            self.bad += map(encoding.telling, bad[: max(0, 2000 - len(self.bad))])
+
+    def other_is_likely(self) -> str:
+        """Returns why the declared encoding may be the wrong one, or ''."""
+        if self.as_utf8 and self.beyond:
+            return f"declared as {self.codec}, but all of its bytes are UTF-8: if names look wrong, leave out `encoding:`"
+        if self.controls:
+            return f"declared as latin-1, where {self.controls[0]:#04x} is no letter: if texts look wrong, declare cp1252"
+        return ""
 
     def finish(self) -> bool:
         """Says whether all of it decoded."""
@@ -132,6 +167,15 @@ def profile_csv(
     """Profiles a CSV file: one fast pass over its bytes, and a careful one where that finds it irregular."""
     name = path.name
     codec = codec or encoding.detect(name, sample, file.get("encoding"))
+    if (
+        codec.startswith(("utf-16", "utf-32"))
+        and file.get("encoding")
+        and b"\0" not in sample[:4096]
+        and sample.isascii()
+    ):
+        raise FileProblem(
+            f"{name} is declared as {file['encoding']}, but its bytes are plain text; correct `encoding:`"
+        )
     if b"\0" in sample[:4096] and codec.split("-")[0] not in ("utf",):
         raise FileProblem(
             f"{name} holds NUL bytes near its start: it is damaged, or in an encoding to be declared"
@@ -141,7 +185,13 @@ def profile_csv(
     width = len(shape.header)
     digest, decodes = Digest(), Decodes(codec)
     as_it_is = codec in ("utf-8", "utf-8-sig") or streams.is_single_byte(codec)
-    quick = scan.Scan(shape.delimiter, width, bool(file.get("quoted_newlines")))
+    names = lines.Names(shape.header, known_columns(), plain_name)
+    quick = scan.Scan(
+        shape.delimiter,
+        width,
+        bool(file.get("quoted_newlines")),
+        lambda cells: names.once_more(cells) or names.names_columns(cells) or lines.is_rule(cells),
+    )
     if not shape.plain():
         quick.stop("its dialect")
     last = b""
@@ -149,8 +199,7 @@ def profile_csv(
         quick.feed(block)
         last = block[-1:] or last
     quick.finish()
-    last_cells = quick.final.decode("latin-1").strip("\r\n").split(shape.delimiter)
-    if quick.records > 1 and repair.is_footer([cell.strip('"') for cell in last_cells]):
+    if quick.records > 1 and any(ends_a_table(cells, shape) for cells in map(quick.cells, quick.last)):
         quick.stop("a footer")
     if as_it_is and not decodes.finish():
         if codec == "utf-8" and not decodes.good and not file.get("encoding"):
@@ -165,19 +214,32 @@ def profile_csv(
         "notes": list(shape.notes),
     } | digest.found()
     if quick.regular:
-        direct = codec in ("utf-8", "utf-8-sig") and kind in ("plain", "gzip")
-        found |= {"physical_rows": quick.records - 1, "way": "direct" if direct else "recode",
+        direct = codec in ("utf-8", "utf-8-sig") and (
+            kind == "plain" or streams.is_simple_gzip(path, kind, digest.bytes)
+        )
+        found |= {"multiline": quick.multiline, "physical_rows": quick.records - 1, "way": "direct" if direct else "recode",
                   "line_ends": "CR LF" if quick.crlf else "LF"}  # fmt: skip
     else:
         found |= counted(found | {"compression": kind}, path, file) | {
             "line_ends": "see notes",
             "way": "rewrite",
+            "multiline": True,
         }
         found["notes"] = shape.notes + found["notes"]
     if codec not in ("utf-8", "utf-8-sig") and not codec.startswith("utf-") and not file.get("encoding"):
         found["notes"].append(
             f"read as {codec}, which is not certain; if names look wrong, declare its encoding"
         )
+    if quick.empty and quick.regular:
+        found["notes"].append(f"rows of empty cells only: {quick.empty:,}")
+    if quick.odd:
+        found["notes"].append(
+            "the text holds characters that were damaged before it came here (\ufffd, Ã©, â€™): the file was once read in a wrong encoding"
+        )
+    if not found["physical_rows"]:
+        found["notes"].append("it holds a header and no rows")
+    if file.get("encoding") and as_it_is and decodes.other_is_likely():
+        found["notes"].append(decodes.other_is_likely())
     if last not in (b"\n", b"\r") and found["physical_rows"]:
         found["notes"].append("the last line has no line end: complete if the file was not cut off there")
     return found
@@ -199,17 +261,19 @@ def rows(
 ) -> tuple[Any, Iterator[repair.Row | repair.Reject]]:
     """Returns a profiled file's careful reader and what it reads."""
     careful = reader(found, path.name, file)
-    start = 3 if found["encoding"] == "utf-8-sig" else 0
+    marked = found["encoding"] == "utf-8-sig" and streams.has_mark(path, found["compression"])
+    start = 3 if marked else 0
     return careful, careful.read(streams.scannable(path, found["compression"], found["encoding"]), start)
 
 
 def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str, Any]:
     """Returns physical_rows, rejected_rows, first_rejects and notes of a careful pass."""
     careful, items = rows(found, path, file)
-    physical = rejected = 0
+    physical = rejected = empty = 0
     first: list[str] = []
     for item in items:
         physical += 1
+        empty += isinstance(item, repair.Row) and len(item.cells) > 1 and not any(item.cells)
         if isinstance(item, repair.Reject):
             rejected += 1
             if len(first) < EXAMPLES:
@@ -218,7 +282,7 @@ def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str
         "physical_rows": physical,
         "rejected_rows": rejected,
         "first_rejects": first,
-        "notes": careful.notes(),
+        "notes": careful.notes() + ([f"rows of empty cells only: {empty:,}"] if empty else []),
     }
 
 

@@ -16,27 +16,20 @@ from reading import FileProblem
 from reading.dialect import (
     WORDS,
     Dialect,
-    looks_like_data,
     opens,
     parse,
     shape,
     standard_quotes,
     strong_shapes,
 )
+from reading.lines import FOOTER, Names, is_footer, is_rule, looks_like_data
 from reading.scan import MAX_RECORD
 
 RAW = 1 << 16  # bytes of a rejected line that are kept
 MAX_LINES = 10_000  # lines that one record may span
 UNCLOSED = "a quote opens that is never closed"
-FOOTER = 20  # lines that may stand after the table
+LINES_AFTER = 20  # lines that may stand after the table
 SEEN = 100  # rows whose look is remembered
-
-# What a last row says that has text in its first cell only, and is no row
-TOTAL = re.compile(
-    r"(grand |sub)?totals?\b|sums?\b|count\b|(number of )?(rows|records)\b|\d[\d.,]* (rows|records)|generated|exported|printed"
-    r"|created|end of|page \d|source\b|copyright|©|[-=*#_]{3}",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -91,11 +84,13 @@ class Reader:
         self.encoding = "utf-8" if self.encoding == "utf-8-sig" else self.encoding
         self.cells = self.width + self.dialect.extra  # that a row has
         self.named = self.width - self.dialect.unnamed
-        self.firsts = {self.dialect.header[0], "", *(row[0] for row in self.dialect.before)}
+        self.names = Names(self.dialect.header, self.known, self.canonical)
+        self.firsts = {row[0] for row in self.dialect.before}
         self.seen: list[list[str]] = []
         self.usual: dict[int, str] = {}
         self.span: Line | None = None  # all lines of a record that is rejected whole
         self.each: list[Line] = []  # lines that may be one record or as many rows: each is rejected
+        self.searches = 0  # for a closing quote, in vain
         self.in_doubt = False  # may a quoted cell still be open, that began in a rejected line?
         # what a line may hold and still be blank: spaces, NULs and end marks, as long as they delimit nothing
         self.blank = b" \t\0\x1a".replace(self.dialect.delimiter.encode(), b"")
@@ -156,7 +151,7 @@ class Reader:
                     f"{self.name}, line {line.number}: blank lines inside a file of one column: rows, or the end of the "
                     'table? Write blank cells as "", and put each table into a file of its own'
                 )
-            may_be_footer = after_blank and self.width >= 3 and len(held) < FOOTER and line.size < 1000
+            may_be_footer = after_blank and self.width >= 3 and len(held) < LINES_AFTER and line.size < 1000
             if may_be_footer and self.one_cell(stripped):
                 held.append(line)
                 continue
@@ -172,7 +167,7 @@ class Reader:
                     self.dialect.quote.encode() in line.content and self.span is None
                 )
                 rest = self.width > 1 and not after_blank and self.dialect.delimiter.encode() not in stripped
-                rest = rest and self.one_cell(stripped)
+                rest = rest and self.one_cell(stripped) and not FOOTER.match(self.text_of(line).strip())
                 yield self.rejected(number, self.span or line, reason, rest)
                 for other in self.each[1:]:
                     number += 1
@@ -186,6 +181,12 @@ class Reader:
                     yield Row(number, line, cells)
             after_blank = False
         for line in held:
+            if self.raw_cells:  # a CRM's row of one cell, or a footer? None of its rows may be lost
+                number += 1
+                yield self.rejected(
+                    number, line, "text after the table and a blank line: a footer, or a row cut short"
+                )
+                continue
             self.said("lines after the table skipped", line.number, self.text_of(line).strip())
 
     def skip_header(self, lines: Pushback) -> None:
@@ -245,7 +246,10 @@ class Reader:
         taken, pieces, size, inside = [line], [text], line.size, True
         while inside:
             more = next(lines, None)
-            if more is None or len(taken) >= MAX_LINES or size + more.size > MAX_RECORD:
+            # each search reads on from its own line: after many in vain they must be short ones
+            most = MAX_LINES if self.searches < 5 else 200 if self.searches < 500 else 5
+            if more is None or len(taken) >= most or size + more.size > MAX_RECORD:
+                self.searches += 1
                 return self.unclosed(taken[1:] + ([more] if more else []), lines)
             piece, problem = self.text(more, first=False)
             damage = damage or problem
@@ -275,9 +279,15 @@ class Reader:
             self.each = taken
             return [], reason
         reason = damage or reason or self.stray_quotes(line, joined, cells)
-        if reason:
+        if reason and self.rows_in(pieces[1:-1]):
+            self.each = taken
+        elif reason:
             self.span = Line(line.number, line.offset, b"".join(part.content for part in taken), size)
         return cells, reason
+
+    def rows_in(self, pieces: list[str]) -> bool:
+        """Says whether lines inside a rejected record have the delimiters of rows: then each counts as one."""
+        return any(piece.count(self.dialect.delimiter) >= max(self.cells - 1, 1) for piece in pieces)
 
     def delimiters(self, text: str, inside: bool) -> int:
         """Returns how many delimiters a line of a record has, those in cells quoted within the line aside."""
@@ -309,6 +319,9 @@ class Reader:
                     and text[max(place - 1, 0) : place] != delimiter
                 ):
                     whole = [self.first, *lines[:count]]
+                    if self.rows_in([self.text(inner, first=False)[0] for inner in lines[: count - 1]]):
+                        self.each, lines = whole, lines[count:]
+                        break
                     self.span = Line(
                         self.first.number,
                         self.first.offset,
@@ -317,7 +330,7 @@ class Reader:
                     )
                     lines = lines[count:]
                 break
-        self.in_doubt = self.span is None
+        self.in_doubt = self.span is None and not self.each
         back.give_back(lines)
         return [], reason
 
@@ -366,15 +379,25 @@ class Reader:
 
     def no_row(self, cells: list[str]) -> str:
         """Returns why cells that can be read are no row of the table, or ''."""
-        if cells[0] in self.firsts:
-            names = [cell if cell.strip() else f"column_{place}" for place, cell in enumerate(cells, 1)]
-            if names == self.dialect.header:
-                return "the header once more"
-            if cells in self.dialect.before:
-                return "a line before the header, once more"
-        if is_footer(cells):
+        if self.names.header[0] == self.names.canonical(cells[0]) and self.names.once_more(cells):
+            return "the header once more"
+        if cells[0] in self.firsts and cells in self.dialect.before:
+            return "a line before the header, once more"
+        if is_footer(cells) or self.is_remark(cells):
             return "it seems to be a footer and no row of the table"
+        if is_rule(cells):
+            return "a drawn line and no row of the table"
         return ""
+
+    def is_remark(self, cells: list[str]) -> bool:
+        """Says whether a row has text in its first cell only that does not look like the column's other cells."""
+        return (
+            len(cells) > 2
+            and bool(cells[0].strip())
+            and not any(cell.strip() for cell in cells[1:])
+            and 0 in self.usual
+            and shape(cells[0]) != self.usual[0]
+        )
 
     # -- Quotes that do not fit --
 
@@ -426,6 +449,10 @@ class Reader:
 
     def refuse_second_header(self, line: Line, cells: list[str], after_blank: bool) -> None:
         """Refuses the file when a row names columns: one that looks unlike all rows before it, or has known names."""
+        if self.names.names_columns(cells) and not any(
+            row[place] == cell for row in self.seen for place, cell in enumerate(cells) if cell.strip()
+        ):
+            self.refuse_table(line, cells)
         if len(self.seen) < SEEN and not after_blank:
             self.seen.append(cells)
             self.usual = strong_shapes(self.seen, 0.8) if len(self.seen) in (3, 5, 20, SEEN) else self.usual
@@ -437,10 +464,14 @@ class Reader:
         if not all(cell.strip() for cell in cells) or looks_like_data(cells):
             return
         if usual or not self.seen or len({self.canonical(cell) for cell in cells} & self.known) >= 2:
-            raise FileProblem(
-                f"{self.name}, line {line.number}: a second table seems to begin "
-                f"({', '.join(cells)[:80]}); put each table into a file of its own"
-            )
+            self.refuse_table(line, cells)
+
+    def refuse_table(self, line: Line, cells: list[str]) -> None:
+        """Refuses the file because a row names columns."""
+        raise FileProblem(
+            f"{self.name}, line {line.number}: a second table seems to begin ({', '.join(cells)[:80]}), or the columns "
+            "change their order; put each table into a file of its own"
+        )
 
     def unlike(self, cells: list[str], usual: dict[int, str]) -> bool:
         """Says whether no cell of a row looks like its column does elsewhere."""
@@ -456,15 +487,6 @@ class Reader:
         return Reject(number, line, reason, self.text_of(line).rstrip("\r\n"), rest)
 
 
-def is_footer(cells: list[str]) -> bool:
-    """Says whether a row has text in its first cell only, and that is what people write under a table."""
-    return (
-        len(cells) >= 3
-        and bool(TOTAL.match(cells[0].strip()))
-        and not any(cell.strip() for cell in cells[1:])
-    )
-
-
 def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
     """Returns the cells of a line when a quoted cell ends only at a quote before a delimiter or the line's end.
 
@@ -474,9 +496,6 @@ def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
     """
     d, q = re.escape(delimiter), re.escape(quote)
     ending = re.compile(f"({q}+)(?={d}|$)")
-    pairs = re.compile(
-        f"(?:[^{q}]|{q}{q})*(?:(?<=[\\s(\\[]){q}(?=\\S)[^{q}]*(?<=\\S){q}(?=[\\s.,;:!?)\\]])(?:[^{q}]|{q}{q})*)*"
-    )
     cells, place = [], 0
     while True:
         if text.startswith(quote, place):
@@ -487,7 +506,7 @@ def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
                 if found is None or len(found[1]) != 1:
                     return None
                 cell, end = text[place + 1 : found.start()], found.end()
-                if not pairs.fullmatch(cell):
+                if not paired(cell, quote):
                     return None
                 cell = cell.replace(quote * 2, quote)
         else:
@@ -500,6 +519,25 @@ def literal_quotes(text: str, delimiter: str, quote: str) -> list[str] | None:
         if end == len(text):
             return cells
         place = end + len(delimiter)
+
+
+def paired(cell: str, quote: str) -> bool:
+    """Says whether a cell's quotes, doubled ones aside, come in pairs that open after a space and close before one."""
+    inside, place = False, cell.find(quote)
+    while place >= 0:
+        before, after = cell[place - 1 : place] if place else "", cell[place + 1 : place + 2]
+        if not inside and after == quote:
+            place += 1  # a doubled one is a character of the text
+        elif inside:
+            if before.isspace() or not re.match(r"[\s.,;:!?)\]]", after):
+                return False
+            inside = False
+        else:
+            if not re.match(r"[\s(\[]", before) or not after or after.isspace():
+                return False
+            inside = True
+        place = cell.find(quote, place + 1)
+    return not inside
 
 
 def unquoted_cells(text: str, delimiter: str, quote: str) -> list[str]:
@@ -544,13 +582,22 @@ def physical_lines(blocks: Iterator[bytes], offset: int = 0) -> Iterator[Line]:
     """Yields the lines of a file, with their ends: LF, CR LF or CR. Of a line over MAX_RECORD only the beginning is kept."""
     number = 1
     kept, size = b"", 0  # a line whose end may not have come yet, and how long it is so far
+    cut = False  # did the last block end with the CR of a line that is too long? Its LF may come now
     for block in blocks:
+        if cut and block:
+            size += block.startswith(b"\n")
+            yield Line(number, offset, kept, size)
+            number, offset, block = number + 1, offset + size, block.removeprefix(b"\n")
+            kept, size, cut = b"", 0, False
         if size > len(kept):  # in the middle of a line that is too long
             ends = [place for place in (block.find(b"\n"), block.find(b"\r")) if place >= 0]
             if not ends:
                 size += len(block)
                 continue
             place = min(ends) + 1 + (block[min(ends) : min(ends) + 2] == b"\r\n")
+            if place == len(block) and block.endswith(b"\r"):
+                cut, size = True, size + place
+                continue
             yield Line(number, offset, kept, size + place)
             number, offset = number + 1, offset + size + place
             kept, size, block = b"", 0, block[place:]

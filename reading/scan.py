@@ -7,11 +7,16 @@ a CSV parser; it is what the rows that DuckDB reads are held against. Anything e
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 import numpy as np
 
 LF, CR = 10, 13
 MAX_RECORD = 4_000_000  # bytes; DuckDB is told 4 MiB
 BOM = b"\xef\xbb\xbf"
+# U+FFFD, and UTF-8 that was taken for cp1252 and encoded once more (Ã©, â€™)
+LOST = (b"\xef\xbf\xbd", b"\xc3\x83\xc2", b"\xc3\xa2\xe2\x82\xac")
 
 
 class Scan:
@@ -20,7 +25,16 @@ class Scan:
     ``regular`` turns False for good as soon as something is not (``why`` says what); then counts mean nothing.
     """
 
-    def __init__(self, delimiter: str, width: int, quoted_newlines: bool = False):
+    def __init__(
+        self,
+        delimiter: str,
+        width: int,
+        quoted_newlines: bool = False,
+        no_row: Callable[[list[str]], bool] = lambda cells: False,
+    ):
+        self.no_row = (
+            no_row  # may these cells be another line than a row? Asked where a line has no digit and no @
+        )
         self.delimiter, self.width, self.quoted_newlines = ord(delimiter), width, quoted_newlines
         self.records = 0  # header included
         self.regular = True
@@ -28,7 +42,13 @@ class Scan:
         self.crlf: bool | None = None  # do records end with CR LF?
         self.rest = b""  # the beginning of a record whose end has not come yet
         self.header: bytes | None = None
-        self.final = b""  # the last record
+        self.multiline = False  # does a quoted cell hold a line break?
+        self.last: deque[bytes] = deque(maxlen=5)  # the last records
+        self.empty = 0  # records that hold delimiters only
+        self.odd = False  # does the text hold characters that stand for what was lost before?
+        self.said = np.frombuffer(
+            bytes(48 <= byte < 58 or byte == ord("@") for byte in range(256)), dtype=bool
+        )
         self.table = bytes(byte in (LF, ord('"'), self.delimiter) for byte in range(256))
 
     def feed(self, chunk: bytes) -> None:
@@ -77,6 +97,7 @@ class Scan:
             if not self.quotes_fit(data, places, is_quote, inside):
                 return self.stop("a quote inside a cell")
             line_feeds = is_end
+            self.multiline = self.multiline or bool((is_end & inside).any()) or lone_carriage(block)
             is_end = is_end & ~inside
             shape = kinds[~(is_quote | inside)]
         else:
@@ -112,9 +133,27 @@ class Scan:
                 return self.stop("a line break in the header")
             if self.header in block:
                 return self.stop("the header once more")
+            whole_records = slice(1, None)
+        else:
+            whole_records = slice(0, None)
+        lengths = places_of_ends - starts - bool(self.crlf)
+        if self.width > 1:
+            self.empty += int((lengths[whole_records] == self.width - 1).sum())
+        self.odd = self.odd or any(mark in block for mark in LOST)
+        telling = np.logical_or.reduceat(self.said[data[:last]], starts)
+        for at in np.flatnonzero(~telling)[(self.records == 0 and not telling[0]) :]:
+            record = block[int(starts[at]) : int(places_of_ends[at])]
+            if lengths[at] >= self.width and self.no_row(self.cells(record)):
+                return self.stop("a line that may be no row")
         self.records += count
-        self.final = block[int(starts[-1]) : last]
+        for start, end in zip(starts[-5:], places_of_ends[-5:], strict=True):
+            self.last.append(block[int(start) : int(end)])
         return last
+
+    def cells(self, record: bytes) -> list[str]:
+        """Returns the cells of a record roughly, quotes left out: for a look at its words."""
+        text = record.decode("utf-8", "replace").strip("\r\n")
+        return [cell.strip().strip('"') for cell in text.split(chr(self.delimiter))]
 
     def quotes_fit(
         self, data: np.ndarray, places: np.ndarray, is_quote: np.ndarray, inside: np.ndarray
@@ -183,3 +222,8 @@ class Scan:
         starts = np.concatenate(([0], ending[:-1] + 1))
         several = ending > starts
         return bool((np.logical_and.reduceat(full, starts) & several).any())
+
+
+def lone_carriage(block: bytes) -> bool:
+    """Says whether a CR stands without an LF: in a regular file, inside a cell."""
+    return b"\r" in block and block.count(b"\r") != block.count(b"\r\n")

@@ -31,7 +31,7 @@ NOT_READ = {
     b"\xfd7zXZ": "xz-packed; pack it with gzip or zstd, or unpack it",
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
     b"%PDF": "a PDF, not a table",
-    b"SQLite format 3": "an SQLite database; export the table as CSV",
+    b"SQLite format 3\0": "an SQLite database; export the table as CSV",
     b"ORC": "an ORC file; write it as Parquet or CSV",
     b"Obj\x01": "an Avro file; write it as Parquet or CSV",
 }
@@ -51,15 +51,49 @@ def kind_of(path: Path) -> str:
     for magic, kind in PACKED.items():
         if head.startswith(magic):
             return kind
-    for magic, what in NOT_READ.items():
-        # a CSV may well begin with the letters ORC or BZh: only what follows tells
-        if head.startswith(magic) and (
-            magic[0] > 127 or not head.isascii() or magic in (b"%PDF", b"PK\x03\x04")
-        ):
-            raise FileProblem(
-                f"{path.name} is {what}. Accepted: CSV, JSON lines (each also .gz or .zst), Parquet"
-            )
+    if head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:  # a skippable frame, as pzstd writes first
+        return "zstd"
+    refuse_contents(path, head)
     return "plain"
+
+
+def refuse_contents(path: Path, head: bytes) -> None:
+    """Refuses, by name, content that is not a table by its first bytes."""
+    what = ""
+    for magic, name in NOT_READ.items():
+        # a CSV may well begin with the letters ORC or BZh: only what follows tells
+        certain = magic[0] > 127 or magic[-1] < 32 or magic == b"%PDF"
+        if head.startswith(magic) and (certain or not head[:16].isascii() or b"\0" in head[:16]):
+            what = name
+    if head.startswith(tuple(PACKED)):
+        what = "packed twice; unpack it once"
+    elif head.startswith(b"PAR1"):
+        what = "Parquet in a packed file; unpack it, Parquet is compressed inside"
+    elif head[257:262] == b"ustar":
+        what = "a tar archive; unpack it and name the file in it"
+    if what:
+        raise FileProblem(
+            f"{path.name} is {what}. Accepted: CSV, JSON lines (each also .gz or .zst), Parquet"
+        )
+
+
+def is_simple_gzip(path: Path, kind: str, size: int) -> bool:
+    """Says whether a gzip file is one member with a plain head and nothing after it, ``size`` bytes unpacked.
+
+    DuckDB refuses other heads (comments, checksums) and what stands after the last member.
+    """
+    if kind != "gzip":
+        return False
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(-4, os.SEEK_END)
+        return head[3] in (0, 8) and int.from_bytes(file.read(4), "little") == size % (1 << 32)
+
+
+def has_mark(path: Path, kind: str) -> bool:
+    """Says whether a file begins with the byte order mark of UTF-8."""
+    with open_unpacked(path, kind) as file:
+        return file.read(3) == codecs.BOM_UTF8
 
 
 def open_unpacked(path: Path, kind: str) -> IO[bytes]:

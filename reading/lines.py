@@ -1,0 +1,91 @@
+"""What a line under the header may be other than a row: the header once more, another header, a total, a rule."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+REFERENCE = Path(__file__).resolve().parent.parent / "seeds" / "reference"
+
+ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNORECASE)
+NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
+
+# What a row says that has text in its first cell only, and is no row
+FOOTER = re.compile(
+    r"(grand |sub)?totals?\b|sums?\b|count\b|(number of )?(rows|records)\b|\(?\d[\d.,]* (rows|records|results)|generated|exported|printed"
+    r"|created|end of|page \d|source\b|copyright|©|[-=*#_]{3}",
+    re.IGNORECASE,
+)
+# What its first cell says where only numbers follow
+TOTAL = re.compile(
+    r"(grand |sub[- ]?)?totals?|sums?|averages?|avg|mean|count|summe|gesamt(summe)?|mittelwert|durchschnitt|anzahl"
+    r"|somme|moyenne|total général|suma|media|promedio|totale",
+    re.IGNORECASE,
+)
+RULE = re.compile(r"[-=*_.:|#~+ ]{3,}")
+
+
+def looks_like_data(cells: list[str]) -> bool:
+    """Says whether a line holds values rather than names: an address, or numbers in half of its cells."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    if any(ADDRESS.fullmatch(cell) for cell in filled):
+        return True
+    numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in filled)
+    return numbers * 2 >= len(filled) and numbers > 0
+
+
+def is_footer(cells: list[str]) -> bool:
+    """Says whether a row is a remark or a total as people write them under a table: text, and numbers at most."""
+    if len(cells) < 3:
+        return False
+    first, rest = cells[0].strip(), [cell.strip() for cell in cells[1:] if cell.strip()]
+    if not rest:
+        return bool(FOOTER.match(first))
+    return (
+        len(rest) < len(cells) - 1
+        and all(NUMBER.fullmatch(cell) for cell in rest)
+        and bool(TOTAL.fullmatch(first.rstrip(":")))
+    )
+
+
+def is_rule(cells: list[str]) -> bool:
+    """Says whether a row is drawn, not written: `---,---,---`."""
+    return len(cells) > 1 and all(RULE.fullmatch(cell.strip()) for cell in cells)
+
+
+class Names:
+    """The names of a file's columns, and those that people use: what a line that names columns is known by."""
+
+    def __init__(self, header: list[str], known: set[str], canonical: Callable[[str], str]):
+        self.canonical = lru_cache(maxsize=1 << 12)(canonical)
+        self.header = [self.canonical(cell) for cell in header]
+        self.own = set(self.header)
+        self.known = known
+
+    def once_more(self, cells: list[str]) -> bool:
+        """Says whether a row is the header, in other quotes, case or spaces perhaps."""
+        if len(cells) != len(self.header):
+            return False
+        names = zip(cells, self.header, strict=True)
+        return all((self.canonical(cell) or f"column_{n}") == name for n, (cell, name) in enumerate(names, 1))
+
+    def names_columns(self, cells: list[str]) -> bool:
+        """Says whether a row names columns, of this table or another: half of its texts are names of columns."""
+        filled = [cell for cell in cells if cell.strip()]
+        if len(filled) < 2 or len(filled) * 2 < len(cells):
+            return False
+        names = [self.canonical(cell) for cell in filled]
+        if len(set(names)) < len(names):
+            return False
+        hits = sum(name in self.own or name in self.known for name in names)
+        return hits >= 2 and hits * 2 >= len(names) and not looks_like_data(cells)
+
+
+@lru_cache(maxsize=1)
+def blank_words() -> set[str]:
+    """Returns the words that stand for a blank cell, lower-case."""
+    with (REFERENCE / "blank_sentinels.csv").open(encoding="utf-8", newline="") as file:
+        return {row[0].lower() for row in list(csv.reader(file))[1:]}
