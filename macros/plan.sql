@@ -313,7 +313,7 @@
   {%- endfor -%}
   {%- if not problems -%}
     {%- for file in files if file.k not in usable -%}
-      {%- do problems.append(file.setting ~ ': no usable key column: none of ' ~ file.header | join(', ') ~ ' feeds ' ~ tiers | map(attribute='label') | join(', ')
+      {%- do problems.append(file.setting ~ ': ' ~ file.shown.split('/') | last ~ ' has no usable key column: none of ' ~ file.header | join(', ') ~ ' feeds ' ~ tiers | map(attribute='label') | join(', ')
         ~ '; name one in match_on, or map it: columns: {"' ~ file.header[0] ~ '": ' ~ tiers[0].label ~ '}') -%}
     {%- endfor -%}
   {%- endif -%}

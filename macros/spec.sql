@@ -245,8 +245,8 @@
   {%- endif -%}
   {%- set words = {'comma': ',', 'semicolon': ';', 'tab': '\t', 'pipe': '|'} -%}
   {%- set delimiter = file.get('delimiter', ',') -%}
-  {%- if delimiter not in words and (delimiter is not string or delimiter | length != 1 or delimiter in '"\n\r' or delimiter > '~') -%}
-    {%- do problems.append(place ~ '.delimiter: ' ~ tojson(delimiter) ~ ' is not accepted. Accepted: comma, semicolon, tab, pipe, or one ASCII character') -%}
+  {%- if delimiter not in words and (delimiter is not string or delimiter | length != 1 or delimiter.isalnum() or delimiter in '"\n\r\\ \x27' or delimiter > '~') -%}
+    {%- do problems.append(place ~ '.delimiter: ' ~ tojson(delimiter) ~ ' is not accepted. Accepted: comma, semicolon, tab, pipe, or one ASCII sign') -%}
   {%- endif -%}
   {%- if file.get('encoding', 'utf-8') is not string -%}
     {%- do problems.append(place ~ '.encoding: expected a name such as utf-8 or cp1252, found ' ~ tojson(file.encoding)) -%}
@@ -277,7 +277,7 @@
   {%- set regions = reference('phone_regions', 'region', "region <> '001'") -%}
   {%- if region not in regions -%}
     {%- do problems.append(place ~ ': ' ~ tojson(region) ~ ' is not a region. Accepted: two-letter codes such as US, GB, FR, DE'
-      ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '; did you mean ' ~ region | upper ~ '?' if region | string | upper in regions else '')) -%}
+      ~ (' (quote it: YAML reads a bare NO as false)' if region is sameas false else '; did you mean ' ~ region | upper ~ '?' if region | string | upper in regions else '; the United Kingdom is GB' if region == 'UK' else '')) -%}
   {%- endif -%}
 {% endmacro %}
 

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from reading import FileProblem
 from reading.lines import ADDRESS, NUMBER, Names, blank_words, is_rule, looks_like_data
@@ -36,6 +36,9 @@ class Dialect:
         0  # cells that every row has more than the header, all empty (a delimiter ends each row), or fewer
     )
     notes: list[str] = field(default_factory=list)
+    usual: ClassVar[
+        dict[int, str]
+    ] = {}  # column → what its cells look like, where nearly all of the sample do (no field: only for the first pass)
 
     def plain(self) -> bool:
         """Says whether it is what DuckDB is told to read: standard quotes, the header on the first line."""
@@ -232,6 +235,8 @@ def detect(
     if settings.get("header_line") is None:
         refuse_line_after(name, trial, known, canonical)
     note_unnamed(trial)
+    rows = [cells for line, cells in trial.records if line > dialect.header_line]
+    dialect.usual = strong_shapes(rows, 0.95) if len(rows) >= 5 else {}
     if odd := [cell for cell in dialect.header if '"' in cell or "\\" in cell]:
         dialect.notes.append(f"the header holds quotes or backslashes ({', '.join(odd)[:80]})")
     if dialect.spaced:
@@ -522,6 +527,10 @@ def note_unnamed(trial: Trial) -> None:
             dialect.notes.append(
                 f"column {place} has no name and holds values ({filled:,} of the first {len(rows):,} rows): "
                 f"it is called {text}; see that each value stands under its own header"
+            )
+        elif dialect.header_line and text == f"column_{place}" and place < len(dialect.header):
+            dialect.notes.append(
+                f"column {place} has neither a name nor values: are there two tables side by side?"
             )
 
 

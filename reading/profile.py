@@ -72,6 +72,32 @@ def fingerprint(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
+class Look:
+    """What the lines of a regular file say: which may be no rows, and which only look strange."""
+
+    def __init__(self, shape: dialect.Dialect):
+        self.names = lines.Names(shape.header, known_columns(), plain_name)
+        self.usual = shape.usual
+        self.strange, self.example = 0, []  # type: ignore[var-annotated]
+
+    def is_no_row(self, cells: list[str]) -> bool:
+        """Says whether a line without a digit and @ wants a careful look."""
+        if self.names.once_more(cells) or self.names.names_columns(cells) or lines.is_rule(cells):
+            return True
+        if len(cells) != len(self.names.header):
+            return False
+        asked = [cells[place].strip() for place in self.usual if cells[place].strip()]
+        unlike = [cell for cell in asked if cell.lower() not in lines.blank_words()]
+        if len(unlike) < len(asked) or not unlike:
+            return False
+        if len(unlike) > 1 and all(cell.strip() for cell in cells):
+            return True
+        if "@" in self.usual.values():
+            self.strange += 1
+            self.example = self.example or cells
+        return False
+
+
 def ends_a_table(cells: list[str], shape: dialect.Dialect) -> bool:
     """Says whether one of the last rows may be a remark under the table, so that the file wants a careful look."""
     alone = len(cells) > 2 and not any(cell.strip() for cell in cells[1:])
@@ -185,12 +211,12 @@ def profile_csv(
     width = len(shape.header)
     digest, decodes = Digest(), Decodes(codec)
     as_it_is = codec in ("utf-8", "utf-8-sig") or streams.is_single_byte(codec)
-    names = lines.Names(shape.header, known_columns(), plain_name)
+    look = Look(shape)
     quick = scan.Scan(
         shape.delimiter,
         width,
         bool(file.get("quoted_newlines")),
-        lambda cells: names.once_more(cells) or names.names_columns(cells) or lines.is_rule(cells),
+        look.is_no_row,
     )
     if not shape.plain():
         quick.stop("its dialect")
@@ -199,7 +225,8 @@ def profile_csv(
         quick.feed(block)
         last = block[-1:] or last
     quick.finish()
-    if quick.records > 1 and any(ends_a_table(cells, shape) for cells in map(quick.cells, quick.last)):
+    edges = [quick.cells(record) for record in [*quick.first, *quick.last]]
+    if quick.records > 1 and any(ends_a_table(cells, shape) for cells in edges):
         quick.stop("a footer")
     if as_it_is and not decodes.finish():
         if codec == "utf-8" and not decodes.good and not file.get("encoding"):
@@ -232,6 +259,10 @@ def profile_csv(
         )
     if quick.empty and quick.regular:
         found["notes"].append(f"rows of empty cells only: {quick.empty:,}")
+    if look.strange and quick.regular:
+        found["notes"].append(
+            f"rows that look unlike the others: {look.strange:,}, such as {', '.join(look.example)[:80]}"
+        )
     if quick.odd:
         found["notes"].append(
             "the text holds characters that were damaged before it came here (\ufffd, Ã©, â€™): the file was once read in a wrong encoding"

@@ -7,6 +7,7 @@ a CSV parser; it is what the rows that DuckDB reads are held against. Anything e
 
 from __future__ import annotations
 
+import csv
 from collections import deque
 from collections.abc import Callable
 
@@ -43,6 +44,7 @@ class Scan:
         self.rest = b""  # the beginning of a record whose end has not come yet
         self.header: bytes | None = None
         self.multiline = False  # does a quoted cell hold a line break?
+        self.first: list[bytes] = []  # the first records after the header
         self.last: deque[bytes] = deque(maxlen=5)  # the last records
         self.empty = 0  # records that hold delimiters only
         self.odd = False  # does the text hold characters that stand for what was lost before?
@@ -145,6 +147,9 @@ class Scan:
             record = block[int(starts[at]) : int(places_of_ends[at])]
             if lengths[at] >= self.width and self.no_row(self.cells(record)):
                 return self.stop("a line that may be no row")
+        if self.records == 0:
+            spans = zip(starts[1:4], places_of_ends[1:4], strict=True)
+            self.first = [block[int(start) : int(end)] for start, end in spans]
         self.records += count
         for start, end in zip(starts[-5:], places_of_ends[-5:], strict=True):
             self.last.append(block[int(start) : int(end)])
@@ -153,7 +158,9 @@ class Scan:
     def cells(self, record: bytes) -> list[str]:
         """Returns the cells of a record roughly, quotes left out: for a look at its words."""
         text = record.decode("utf-8", "replace").strip("\r\n")
-        return [cell.strip().strip('"') for cell in text.split(chr(self.delimiter))]
+        if '"' in text:
+            return next(csv.reader([text], delimiter=chr(self.delimiter)), [""])
+        return text.split(chr(self.delimiter))
 
     def quotes_fit(
         self, data: np.ndarray, places: np.ndarray, is_quote: np.ndarray, inside: np.ndarray
