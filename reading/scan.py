@@ -48,9 +48,7 @@ class Scan:
         self.last: deque[bytes] = deque(maxlen=5)  # the last records
         self.empty = 0  # records that hold delimiters only
         self.odd = False  # does the text hold characters that stand for what was lost before?
-        self.said = np.frombuffer(
-            bytes(48 <= byte < 58 or byte == ord("@") for byte in range(256)), dtype=bool
-        )
+        self.tells = bytes(48 <= byte < 58 or byte == ord("@") for byte in range(256))
         self.table = bytes(byte in (LF, ord('"'), self.delimiter) for byte in range(256))
 
     def feed(self, chunk: bytes) -> None:
@@ -142,7 +140,9 @@ class Scan:
         if self.width > 1:
             self.empty += int((lengths[whole_records] == self.width - 1).sum())
         self.odd = self.odd or any(mark in block for mark in LOST)
-        telling = np.logical_or.reduceat(self.said[data[:last]], starts)
+        telling = np.logical_or.reduceat(
+            np.frombuffer(block.translate(self.tells), dtype=bool)[:last], starts
+        )
         for at in np.flatnonzero(~telling)[(self.records == 0 and not telling[0]) :]:
             record = block[int(starts[at]) : int(places_of_ends[at])]
             if lengths[at] >= self.width and self.no_row(self.cells(record)):
