@@ -139,7 +139,7 @@ class Scan:
         lengths = places_of_ends - starts - bool(self.crlf)
         if self.width > 1:
             self.empty += int((lengths[whole_records] == self.width - 1).sum())
-        self.odd = self.odd or any(mark in block for mark in LOST)
+        self.odd = self.odd or (not block.isascii() and any(mark in block for mark in LOST))
         telling = np.logical_or.reduceat(
             np.frombuffer(block.translate(self.tells), dtype=bool)[:last], starts
         )
