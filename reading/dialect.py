@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from reading import FileProblem
 from reading.lines import ADDRESS, NUMBER, Names, blank_words, is_rule, looks_like_data
@@ -36,9 +36,9 @@ class Dialect:
         0  # cells that every row has more than the header, all empty (a delimiter ends each row), or fewer
     )
     notes: list[str] = field(default_factory=list)
-    usual: ClassVar[
-        dict[int, str]
-    ] = {}  # column → what its cells look like, where nearly all of the sample do (no field: only for the first pass)
+    usual: dict[int, str] = field(
+        default_factory=dict
+    )  # column → what nearly all of its cells in the sample look like
 
     def plain(self) -> bool:
         """Says whether it is what DuckDB is told to read: standard quotes, the header on the first line."""
@@ -50,8 +50,10 @@ class Dialect:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON takes them."""
-        return asdict(self)
+        """Returns the fields that are recorded, as JSON takes them."""
+        found = asdict(self)
+        del found["usual"]  # asked by the first pass only
+        return found
 
 
 @dataclass

@@ -90,7 +90,7 @@ def western(name: str, lines: list[bytes]) -> str:
     """Returns 'cp1252' for lines that are not UTF-8; refuses them when they do not look like Western text.
 
     latin-1 text is cp1252 text: they differ in control characters only, which no text holds. No statistics are
-     asked: they take Western names for Central European ones, and Russian ones for Korean.
+    asked: they take Western names for Central European ones, and Russian ones for Korean.
     """
     sample = b"\n".join(lines[:2000])
     odd = UNDEFINED.search(sample) or None

@@ -39,9 +39,10 @@ def looks_like_data(cells: list[str]) -> bool:
 
 def is_footer(cells: list[str]) -> bool:
     """Says whether a row is a remark or a total as people write them under a table: text, and numbers at most."""
-    if len(cells) < 3:
+    first = cells[0].strip()
+    if len(cells) < 3 or not (FOOTER.match(first) or TOTAL.match(first)):
         return False
-    first, rest = cells[0].strip(), [cell.strip() for cell in cells[1:] if cell.strip()]
+    rest = [cell.strip() for cell in cells[1:] if cell.strip()]
     if not rest:
         return bool(FOOTER.match(first))
     return (
@@ -62,25 +63,35 @@ class Names:
     def __init__(self, header: list[str], known: set[str], canonical: Callable[[str], str]):
         self.canonical = lru_cache(maxsize=1 << 12)(canonical)
         self.header = [self.canonical(cell) for cell in header]
-        self.own = set(self.header)
-        self.known = known
+        self.all = known | set(self.header)
 
     def once_more(self, cells: list[str]) -> bool:
         """Says whether a row is the header, in other quotes, case or spaces perhaps."""
-        if len(cells) != len(self.header):
+        if len(cells) != len(self.header) or (
+            cells[0].strip() and self.begins(cells[0]) != self.begins(self.header[0])
+        ):
             return False
         names = zip(cells, self.header, strict=True)
         return all((self.canonical(cell) or f"column_{n}") == name for n, (cell, name) in enumerate(names, 1))
 
+    def begins(self, cell: str) -> str:
+        """Returns a cell's first letter or digit, lower-case: what tells most rows from the header."""
+        return cell.lstrip(" \t_#*\"'([-.")[:1].lower()
+
     def names_columns(self, cells: list[str]) -> bool:
         """Says whether a row names columns, of this table or another: half of its texts are names of columns."""
+        # nearly every row ends here: it holds an address, or none of its cells is a name as it stands
+        if "@" in "".join(cells) or not any(
+            cell.strip().lower().replace(" ", "_") in self.all for cell in cells
+        ):
+            return False
         filled = [cell for cell in cells if cell.strip()]
         if len(filled) < 2 or len(filled) * 2 < len(cells):
             return False
         names = [self.canonical(cell) for cell in filled]
         if len(set(names)) < len(names):
             return False
-        hits = sum(name in self.own or name in self.known for name in names)
+        hits = sum(name in self.all for name in names)
         return hits >= 2 and hits * 2 >= len(names) and not looks_like_data(cells)
 
 

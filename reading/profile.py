@@ -15,7 +15,6 @@ from typing import Any
 
 from reading import FileProblem, dialect, encoding, json_lines, lines, parquet, repair, scan, streams
 
-REFERENCE = Path(__file__).resolve().parent.parent / "seeds" / "reference"
 C1 = re.compile(rb"[\x80-\x9f]")
 SAMPLE = 1 << 20  # bytes looked at for dialect and header
 EXAMPLES = 3  # rejected rows that a message shows
@@ -241,8 +240,11 @@ def profile_csv(
         "notes": list(shape.notes),
     } | digest.found()
     if quick.regular:
-        direct = codec in ("utf-8", "utf-8-sig") and (
-            kind == "plain" or streams.is_simple_gzip(path, kind, digest.bytes)
+        direct = (
+            codec in ("utf-8", "utf-8-sig")
+            and (kind == "plain" or streams.is_simple_gzip(path, kind, digest.bytes))
+            # in a path with both, DuckDB takes the backslash for a part of the pattern
+            and not (re.search(r"[*?\[]", str(path)) and "\\" in str(path))
         )
         found |= {"multiline": quick.multiline, "physical_rows": quick.records - 1, "way": "direct" if direct else "recode",
                   "line_ends": "CR LF" if quick.crlf else "LF"}  # fmt: skip
@@ -384,7 +386,7 @@ def known_columns() -> set[str]:
     """Returns the names in the reference seeds, and a few that every CRM has."""
     names = {"id", "name", "company", "country", "city", "zip", "street", "notes", "status", "title"}
     for seed, columns in (("header_aliases", (0, 1)), ("key_columns", (0,)), ("name_columns", (0,))):
-        with (REFERENCE / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
+        with (lines.REFERENCE / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
             for row in list(csv.reader(file))[1:]:
                 names.update(row[column] for column in columns)
     return names

@@ -379,7 +379,7 @@ class Reader:
 
     def no_row(self, cells: list[str]) -> str:
         """Returns why cells that can be read are no row of the table, or ''."""
-        if self.names.header[0] == self.names.canonical(cells[0]) and self.names.once_more(cells):
+        if self.names.once_more(cells):
             return "the header once more"
         if cells[0] in self.firsts and cells in self.dialect.before:
             return "a line before the header, once more"
@@ -393,6 +393,7 @@ class Reader:
         """Says whether a row has text in its first cell only that does not look like the column's other cells."""
         return (
             len(cells) > 2
+            and not cells[1].strip()
             and bool(cells[0].strip())
             and not any(cell.strip() for cell in cells[1:])
             and 0 in self.usual
