@@ -1,11 +1,14 @@
 {#- Match keys: key_stages(type, cell, region) gives the list of normalised keys in one cell, empty when none
-    is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed. A new key type is
+    is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed; which of them join nobody,
+    blocked.sql says later. A new key type is
     one macro keys_<type>(text, is_name) here, its name in key_types() (spec.sql) and its columns in
     seeds/reference/key_columns.csv. -#}
 
-{% macro key_stages(type, cell, region, is_name) %}
-  {#- The queries over queries that compute a cell's keys, each {column: expression}: most types need one. -#}
-  {%- if type == 'phone' -%}{%- do return(phone_stages(cell, region)) -%}{%- endif -%}
+{% macro key_stages(type, cell, region, is_name, row_region=none) %}
+  {#- The queries over queries that compute a cell's keys, each {column: expression}: most types need one.
+      region is the file's; row_region, if there is one, the column that holds the row's own. -#}
+  {%- if type == 'phone' -%}{%- do return(phone_stages(cell, region, row_region)) -%}{%- endif -%}
+  {%- if type == 'domain' -%}{%- do return(domain_stages(cell)) -%}{%- endif -%}
   {%- do return([{(cell ~ '_' ~ type): context['keys_' ~ type](cell, is_name)}]) -%}
 {% endmacro %}
 
@@ -17,41 +20,59 @@
 
 
 {% macro keys_email(text, is_name=false) -%}
-  {#- <a@b> parts if there are any, else the cell split at ; , | and newlines; then no white space, mailto:,
-      quotes; lower-case; Gmail's dots and known providers' +tags dropped; role mailboxes are no keys.
-      The one pattern stands outside the lambdas: inside one it would be compiled again for every row. Lists are
-      asked by list_contains: a long IN becomes a join, and a join does not keep the rows in file order. -#}
-  {%- set parts -%}
-    case when contains({{ text }}, '<')
-      then array_to_string(regexp_extract_all({{ text }}, '<([^<>]*@[^<>]*)>', 1), ';;')
-      else {{ text }} end
-  {%- endset -%}
-  {%- set prepared -%}
-    lower(nfc_normalize(regexp_replace(
-      regexp_replace(case when {{ parts }} = '' then {{ text }} else {{ parts }} end, '[;,|\r\n]+', ';;', 'g'),
-      '[{{ invisible() }}]', '', 'g'
-    )))
-  {%- endset -%}
+  {#- The addresses of a cell: <a@b> parts and what stands beside them, split at ; , | and line ends; without white
+      space, mailto:, quotes; lower-case; then the mailbox that an address reaches. The usual spelling is answered by
+      the first pattern alone. The other stands outside the lambdas: inside one it would be compiled again for every
+      chunk. Lists are asked by list_contains: a long IN becomes a join, and a join does not keep the rows in order. -#}
   {#- Small character ranges: \\p{L} and counted repeats make the automaton so large that it is 50 times slower. -#}
-  {%- set atom = '[^@"(),:;<>.\\[\\]\\\\\\x00-\\x1f]+' -%}
+  {%- set ws = '[' ~ white_space() ~ ']' -%}
+  {%- set atom = "[a-z0-9!#$%&''*+/=?^_`{}~\\x{80}-\\x{10ffff}-]+" -%}
   {%- set letter = 'a-z0-9\\x{80}-\\x{10ffff}' -%}
   {%- set label = '[' ~ letter ~ '](?:[' ~ letter ~ '-]*[' ~ letter ~ '])?' -%}
-  {%- set address = "(?:^|;)[\"''(<]*(?:mailto:)?[\"''(<]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@(?:' ~ label ~ "[.])+[a-z\\x{80}-\\x{10ffff}][" ~ letter ~ '-]*[' ~ letter ~ "])[.]?(?:[?][^;]*)?[\"'').>]*(?:;|$)" -%}
-  {%- set plain = '[A-Za-z0-9_%+-]+(?:[.][A-Za-z0-9_%+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9] *' -%}
-  {%- set roles = sql_list(reference('role_mailboxes', 'local_part')) -%}
-  {%- set one = 'lower(rtrim(' ~ text ~ '))' -%}
+  {%- set address = "(?:^|;)[\"''(<]*(?:mailto:)?[\"''(<]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@' ~ label ~ '(?:[.]' ~ label ~ ")+)[.]?(?:[?][^;]*)?[\"'').>]*(?:;|$)" -%}
+  {%- set plain = '[A-Za-z0-9_%+-]+(?:[.][A-Za-z0-9_%+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])? *' -%}
+  {#- what stands before <…> up to a separator is a name -#}
+  {%- set unnamed = "case when contains(" ~ text ~ ", '<') then regexp_replace(" ~ text ~ ", '[^;,|\\r\\n<>]*<([^<>]*)>', ';;\\1;;', 'g') else " ~ text ~ " end" -%}
+  {#- two addresses with no separator but white space -#}
+  {%- set split -%}
+    case when regexp_matches({{ text }}, '@[^@;,|\r\n]*{{ ws }}[^@;,|\r\n]*@')
+      then regexp_replace({{ unnamed }}, '{{ ws }}*[/&]?{{ ws }}+([^@;,|{{ white_space() }}]+@)', ';;\1', 'g')
+      else {{ unnamed }} end
+  {%- endset -%}
+  {%- set prepared -%}
+    lower(nfc_normalize(regexp_replace(regexp_replace({{ split }}, '[;,|\r\n]+', ';;', 'g'), '[{{ invisible() }}]', '', 'g')))
+  {%- endset -%}
   case
     when {{ text }} is null or not contains({{ text }}, '@') then []
-    when regexp_full_match({{ text }}, '{{ plain }}') and not regexp_matches({{ text }}, '[+]|(?i:@g(?:oogle)?mail[.]com)') then
-      case when list_contains({{ roles }}, split_part({{ one }}, '@', 1)) then [] else [{{ one }}] end
+    when regexp_full_match({{ text }}, '{{ plain }}') and length({{ text }}) <= 64
+      and not regexp_matches({{ text }}, '[+]|--|(?i:@g(?:oogle)?mail[.]com)') then [lower(rtrim({{ text }}))]
     else list_distinct(list_filter(
       list_transform(
-        regexp_extract_all({{ prepared }}, '{{ address }}', 1),
+        list_filter(
+          list_transform(regexp_extract_all({{ prepared }}, '{{ address }}', 1), lambda address: {{ checked_address('address') }}),
+          lambda address: address <> ''
+        ),
         lambda address: {{ canonical_mailbox("split_part(address, '@', 1)", "split_part(address, '@', 2)") }}
       ),
-      lambda mailbox: length(split_part(mailbox, '@', 1)) between 1 and 64
-        and not list_contains({{ roles }}, split_part(mailbox, '@', 1))
+      lambda mailbox: not starts_with(mailbox, '@') and not contains(mailbox, '.@')
     ))
+  end
+{%- endmacro %}
+
+
+{% macro checked_address(address) -%}
+  {#- An address of the right shape if it may exist, its domain in ASCII, else ''. Only what is not plain ASCII goes
+      through Python, which knows IDNA: rows like that are few. -#}
+  case
+    when strlen({{ address }}) > length({{ address }}) or contains(split_part({{ address }}, '@', 2), '--')
+      then crm_address({{ address }})
+    when length({{ address }}) > 64 and (
+      length(split_part({{ address }}, '@', 1)) > 64
+      or length({{ address }}) > 254
+      or list_max(list_transform(string_split(split_part({{ address }}, '@', 2), '.'), lambda label: length(label))) > 63
+    ) then ''
+    when {{ address }}[-1] between 'a' and 'z' then {{ address }}
+    else ''
   end
 {%- endmacro %}
 
@@ -69,18 +90,36 @@
 
 
 {% macro keys_linkedin(text, is_name=false) -%}
-  {#- in/<slug> or company/<slug>, without scheme, host, query, locale; member ids keep their case. The
-      first branch is the usual spelling, answered without the costly capture of the last. -#}
-  {%- set path = "regexp_extract(regexp_replace(" ~ text ~ ", '[" ~ invisible() ~ "]', '', 'g'), '(?i)^(?:https?://)?(?:[a-z0-9-]+[.])*linkedin[.]com/(?:mwlite/)?((?:in|company)/[^/?#]+)', 1)" -%}
+  {#- in/<slug> or company/<slug>, without scheme, host, query, locale; member ids keep their case. The first branch is
+      the usual spelling, answered without the costly captures of the others. -#}
+  {%- set place = '(?:https?://)?(?:[a-z0-9-]+[.])*linkedin[.]com/(?:(?:mwlite|comm|m)/)*(?:profile/)?' -%}
+  {%- set path = '((?:in|company)/[^/?#;,|"<>()' ~ white_space() ~ ']+)' -%}
   {%- set slug = "split_part(split_part(split_part(" ~ text ~ ", '/in/', 2), '/', 1), '?', 1)" -%}
+  {%- set clean = "regexp_replace(" ~ text ~ ", '[" ~ zero_width() ~ "]', '', 'g')" -%}
+  {%- set found -%}
+    case when regexp_matches({{ text }}, '(?i)linkedin[.]com/[^?#]*[;,|{{ white_space() }}].*linkedin[.]com/')
+      then regexp_extract_all({{ clean }}, '(?i)(?:^|[;,|"<({{ white_space() }}]){{ place }}{{ path }}', 1)
+      else [regexp_extract(regexp_replace({{ clean }}, '[{{ white_space() }}]', '', 'g'), '(?i)^["<(]*{{ place }}{{ path }}', 1)] end
+  {%- endset -%}
   case
-    when {{ text }} is null then []
-    when regexp_full_match({{ text }}, '(?:https?://)?(?:www[.])?linkedin[.]com/in/[A-Za-z0-9-]+(?:/?|/?[?].*)') then
+    when {{ text }} is null or not contains({{ text }}, '/') then []
+    when regexp_full_match({{ text }}, '(?:https?://)?(?:www[.])?linkedin[.]com/in/[A-Za-z0-9-]+(?:/?|/?[?][^; ]*)') then
       ['in/' || case when regexp_matches({{ slug }}, '^AC[ow]AA') then {{ slug }} else lower({{ slug }}) end]
-    when {{ path }} = '' then []
-    when regexp_matches({{ path }}, '^(?i:in/)AC[ow]AA') then ['in/' || substr({{ path }}, 4)]
-    when contains({{ path }}, '%') then [lower(nfc_normalize(coalesce(try(url_decode({{ path }})), {{ path }})))]
-    else [lower(nfc_normalize({{ path }}))]
+    when not contains(lower({{ clean }}), 'linkedin.com/') then []
+    else list_distinct(list_filter(
+      list_transform({{ found }}, lambda path: {{ canonical_profile("split_part(path, '/', 1)", "split_part(path, '/', 2)") }}),
+      lambda profile: not ends_with(profile, '/')
+    ))
+  end
+{%- endmacro %}
+
+
+{% macro canonical_profile(kind, slug) -%}
+  {#- The key of a profile's or a company's path; in a slug, %C3%A9 is é. -#}
+  lower({{ kind }}) || '/' || case
+    when lower({{ kind }}) = 'in' and {{ slug }}[1:5] in ('ACoAA', 'ACwAA') then {{ slug }}
+    when contains({{ slug }}, '%') then split_part(lower(nfc_normalize(coalesce(try(url_decode({{ slug }})), {{ slug }}))), '/', 1)
+    else lower(nfc_normalize({{ slug }}))
   end
 {%- endmacro %}
 

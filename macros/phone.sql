@@ -3,15 +3,15 @@
     DuckDB shares nothing inside a CASE, and a regular expression inside a lambda is compiled again and again.
 
     cell → digits → readings of them (a foreign number, a national one with or without its trunk prefix, …)
-    → the first reading that is a valid number → unless it is a fake such as 1234567890.
+    → the first reading that is a valid number. Whether it is a fake such as 1234567890, blocked.sql says.
 -#}
 
-{% macro phone_stages(cell, region) %}
+{% macro phone_stages(cell, region, row_region=none) %}
   {#- A list of {column: expression}; the last column is the list of keys in the cell. -#}
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set regions = phone_regions() -%}
   {%- set u = cell ~ '_digits' -%}
-  {%- set readings = phone_readings(u, region, regions) -%}
+  {%- set readings = phone_readings_of_row(u, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
   {%- set stage = {} -%}
   {%- set tests = [] -%}
   {%- for reading in readings -%}
@@ -24,9 +24,15 @@
     {u: phone_digits(cell)},
     stage,
     {number: 'case ' ~ tests | join(' ') ~ ' end'},
-    {(cell ~ '_phone'): 'case when ' ~ number ~ " is null or " ~ phone_fake(number, regions) ~ " then [] else ['+' || " ~ number ~ '] end'},
+    {(cell ~ '_phone'): 'case when ' ~ number ~ " is not null then ['+' || " ~ number ~ '] when ' ~ is_mangled_number(cell) ~ ' then [lower(' ~ trimmed(cell) ~ ')] else [] end'},
   ]) -%}
 {% endmacro %}
+
+
+{% macro is_mangled_number(text) -%}
+  {#- 6.12E+11: what a spreadsheet made of a phone number; most of its digits are lost. -#}
+  coalesce({{ matches(trimmed(text), "'[0-9](?:[.,][0-9]+)?[eE][+][0-9][0-9]?'") }}, false)
+{%- endmacro %}
 
 
 {% macro phone_regions() %}
@@ -39,7 +45,7 @@
 
 
 {% macro phone_digits(text) -%}
-  {#- The digits of a cell with a leading + if it has one; '' when it holds anything else (letters, two
+  {#- The digits of a cell with a leading + if it has one; '' when it holds anything else (other letters, two
       numbers, 6.12E+11). Extensions, labels such as "Tel:" and punctuation are left out. -#}
   {%- set digits = '０１２３４５６７８９٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹＋' -%}
   {%- set noise = ' ().-/\t[]\'"`´‘’‚=_·•\u00a0\u00ad\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2010\u2011\u2012\u2013\u2014\u2015\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2066\u2067\u2068\u2069\u2212\u3000\ufe63\ufeff\uff08\uff09\uff0d\uff0e' -%}
@@ -51,8 +57,18 @@
       {{ sql_text(digits ~ noise) }}, '012345678901234567890123456789+'
     )
   {%- endset -%}
+  {#- Letters stand for the digits of a keypad in numbers of North America alone: they have ten digits, no more and no
+      less, so that other text ("10115 Strasse") makes no number. A ~ says that the country code is not written. -#}
+  {%- set spelled -%}
+    translate(
+      regexp_extract({{ kept }}, {{ sql_text('^' ~ label ~ '((?:[+]+1|1)?[2-9][0-9][0-9][0-9]*[a-z]{3,}?)' ~ extension ~ '$') }}, 1),
+      'abcdefghijklmnopqrstuvwxyz', '22233344455566677778889999'
+    )
+  {%- endset -%}
   case
     when regexp_full_match({{ text }}, '[+]?[0-9 ().\-/]+') and {{ text }} not like '%.0' then translate({{ text }}, ' ().-/', '')
+    when regexp_matches({{ text }}, '[0-9].*[A-Za-z][^0-9]*[A-Za-z][^0-9]*[A-Za-z]') and regexp_full_match({{ spelled }}, '(?:[+]*1)?[2-9][0-9]{9}')
+      then case when starts_with({{ spelled }}, '+') then '' else '~' end || {{ spelled }}
     else regexp_extract({{ kept }}, {{ sql_text('^' ~ label ~ '([+]*[0-9]+)' ~ extension ~ '$') }}, 1)
   end
 {%- endmacro %}
@@ -69,6 +85,7 @@
   {%- set r = (regions.rows | selectattr('region', 'equalto', region) | list)[0] -%}
   {%- set code = r.country_code -%}
   {%- set idd = r.international_prefix -%}
+  {%- if code == '1' -%}{%- set u = "ltrim(" ~ u ~ ", '~')" -%}{%- endif -%}
   {%- set abroad = "regexp_extract(" ~ u ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
   {%- set readings = [{'sql': abroad, 'code': none}] -%}
   {#- 4930123456 in Germany is +49 30 123456 before it is +49 4930 123456 -#}
@@ -81,15 +98,87 @@
     {%- set rest = "regexp_extract(" ~ u ~ ", '^" ~ ('[+]*' if r.is_main == 'true' else '') ~ code ~ "(.*)', 1)" -%}
     {%- do readings.append({'sql': "'" ~ code ~ "' || " ~ phone_without_prefix(rest, r), 'code': code}) -%}
   {%- endif -%}
-  {%- set last = phone_without_trunk(abroad, regions) -%}
-  {%- set foreign = [] -%}
-  {%- for prefix in ['00', '011'] if not modules.re.fullmatch(idd or 'x', prefix) -%}{%- do foreign.append(prefix) -%}{%- endfor -%}
-  {%- if foreign -%}
-    {%- set last = "coalesce(nullif(regexp_extract(" ~ u ~ ", '^(?:" ~ foreign | join('|') ~ ")([1-9].*)', 1), ''), " ~ last ~ ')' -%}
-  {%- endif -%}
-  {%- do readings.append({'sql': last, 'code': none}) -%}
+  {%- do readings.append({'sql': phone_last_reading(u, abroad, idd, regions), 'code': none}) -%}
   {%- do return(readings) -%}
 {% endmacro %}
+
+
+{% macro phone_last_reading(u, abroad, international_prefix, regions) -%}
+  {#- A foreign number after another region's 00 or 011, else one with the (0) left in. -#}
+  {%- set foreign = [] -%}
+  {%- for prefix in ['00', '011'] if not modules.re.fullmatch(international_prefix or 'x', prefix) -%}{%- do foreign.append(prefix) -%}{%- endfor -%}
+  {%- set last = phone_without_trunk(abroad, regions) -%}
+  {%- if foreign -%} coalesce(nullif(regexp_extract({{ u }}, '^(?:{{ foreign | join('|') }})([1-9].*)', 1), ''), {{ last }})
+  {%- else -%} {{ last }}
+  {%- endif -%}
+{%- endmacro %}
+
+
+{% macro phone_readings_of_row(u, rules, regions) %}
+  {#- The same where each row has a region of its own. rules is the column that phone_rules gives. A pattern must be a
+      constant, so there is a branch for each different rule; those of a number's own country code need no test of the
+      code, since a number that begins with it is valid there or nowhere. -#}
+  {%- set u = "case when " ~ rules ~ ".country_code = '1' then ltrim(" ~ u ~ ", '~') else " ~ u ~ ' end' -%}
+  {%- set code = rules ~ '.country_code' -%}
+  {%- set after_plus = 'case when ' ~ rules ~ ".is_main then ltrim(" ~ u ~ ", '+') else " ~ u ~ ' end' -%}
+  {%- set rest = 'case when starts_with(' ~ after_plus ~ ', ' ~ code ~ ') then substr(' ~ after_plus ~ ', length(' ~ code ~ ') + 1) end' -%}
+  {%- set abroad = [] -%}
+  {%- set last = [] -%}
+  {%- for idd in phone_rule_texts(regions).abroad -%}
+    {%- set expression = "regexp_extract(" ~ u ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
+    {%- do abroad.append('when ' ~ loop.index0 ~ ' then ' ~ expression) -%}
+    {%- do last.append('when ' ~ loop.index0 ~ ' then ' ~ phone_last_reading(u, expression, idd, regions)) -%}
+  {%- endfor -%}
+  {%- set national = [] -%}
+  {%- set left_in = [] -%}
+  {%- for r in phone_rule_texts(regions).national if r.national_prefix_for_parsing -%}
+    {%- do national.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix('(' ~ u ~ ')', r)) -%}
+    {%- do left_in.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix('(' ~ rest ~ ')', r)) -%}
+  {%- endfor -%}
+  {%- set unknown = "regexp_extract(" ~ u ~ ", '^[+]+(.*)', 1)" -%}
+  {%- do return([
+    {'sql': 'case ' ~ rules ~ '.abroad ' ~ abroad | join(' ') ~ ' else ' ~ unknown ~ ' end', 'code': none},
+    {'sql': 'case when starts_with(' ~ u ~ ', ' ~ code ~ ') then ' ~ u ~ ' end', 'code': none},
+    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ national | join(' ') ~ ' end', 'code': none},
+    {'sql': code ~ ' || ' ~ u, 'code': none},
+    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ left_in | join(' ') ~ ' end', 'code': none},
+    {'sql': 'case ' ~ rules ~ '.abroad ' ~ last | join(' ') ~ ' else ' ~ phone_without_trunk(unknown, regions) ~ ' end', 'code': none},
+  ]) -%}
+{% endmacro %}
+
+
+{% macro phone_rule_texts(regions) %}
+  {#- The different rules of the world: abroad, the international prefixes; national, regions that differ in what may
+      precede a national number, each with its number as `rule`. -#}
+  {%- set abroad = [] -%}
+  {%- set national = {} -%}
+  {%- for r in regions.rows if r.region != '001' -%}
+    {%- if r.international_prefix not in abroad -%}{%- do abroad.append(r.international_prefix) -%}{%- endif -%}
+    {%- set id = r.national_prefix_for_parsing ~ ' → ' ~ r.national_prefix_transform_rule -%}
+    {%- if id not in national -%}{%- do national.update({id: dict(r, rule=national | length)}) -%}{%- endif -%}
+  {%- endfor -%}
+  {%- do return({'abroad': abroad, 'national': national.values() | list, 'ids': national}) -%}
+{% endmacro %}
+
+
+{% macro phone_rules(region, regions) -%}
+  {#- SQL: {country_code, is_main, abroad, national}, the rules of a region by their numbers in phone_rule_texts. -#}
+  {%- set rules = phone_rule_texts(regions) -%}
+  {%- set found = {} -%}
+  {%- for r in regions.rows if r.region != '001' -%}
+    {%- set id = r.national_prefix_for_parsing ~ ' → ' ~ r.national_prefix_transform_rule -%}
+    {%- do found.update({r.region: {
+      'country_code': r.country_code, 'is_main': r.is_main,
+      'abroad': rules.abroad.index(r.international_prefix), 'national': rules.ids[id].rule,
+    }}) -%}
+  {%- endfor -%}
+  {{ looked_up(region, found, 'phone_rule') }}
+{%- endmacro %}
+
+
+{% macro phone_rule(rule) -%}
+  {'country_code': {{ sql_text(rule.country_code) }}, 'is_main': {{ rule.is_main }}, 'abroad': {{ rule.abroad }}, 'national': {{ rule.national }}}
+{%- endmacro %}
 
 
 {% macro phone_without_prefix(number, r) -%}
@@ -151,21 +240,4 @@
   {%- set found = [] -%}
   {%- for r in regions.codes[code] if r[column] and r[column] not in found -%}{%- do found.append(r[column]) -%}{%- endfor -%}
   {{ found | join('|') }}
-{%- endmacro %}
-
-
-{% macro phone_fake(number, regions) -%}
-  {#- All one digit, or seven and more that count up or down: typed to fill a field, shared by strangers. -#}
-  {%- set bodies = [] -%}
-  {%- for digit in range(10) -%}{%- do bodies.append(digit ~ '+') -%}{%- endfor -%}
-  {%- for step in [1, 9] -%}
-    {%- for start in range(10) -%}
-      {%- set run = [] -%}
-      {%- for i in range(15) -%}{%- do run.append(((start + step * i) % 10) | string) -%}{%- endfor -%}
-      {%- set tail = namespace(text='') -%}
-      {%- for digit in run[7:] | reverse -%}{%- set tail.text = '(?:' ~ digit ~ tail.text ~ ')?' -%}{%- endfor -%}
-      {%- do bodies.append(run[:7] | join ~ tail.text) -%}
-    {%- endfor -%}
-  {%- endfor -%}
-  regexp_full_match({{ number }}, '(?:{{ regions.codes.keys() | sort | join('|') }})(?:{{ bodies | join('|') }})')
 {%- endmacro %}

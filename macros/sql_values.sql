@@ -43,8 +43,9 @@
 
 
 {% macro reference_file(seed) %}
+  {#- Small buffers: each is memory of the engine's, and a query may read five seeds. -#}
   {%- do return(
     'read_csv(' ~ sql_text('seeds/reference/' ~ seed ~ '.csv')
-    ~ ", delim = ',', quote = '" ~ '"' ~ "', escape = '" ~ '"' ~ "', header = true, all_varchar = true)"
+    ~ ", delim = ',', quote = '" ~ '"' ~ "', escape = '" ~ '"' ~ "', header = true, all_varchar = true, maximum_line_size = 262144, buffer_size = 1048576)"
   ) -%}
 {% endmacro %}
