@@ -41,12 +41,20 @@ def load(path: Path) -> dict[str, Any]:
             f"{path}, line 1: write the settings at the top level, without `merge:` around them"
         )
     for file in input_files(spec):
-        if isinstance(file.get("path"), str) and "://" not in file["path"]:
-            file["path"] = str(path.resolve().parent / Path(file["path"]).expanduser())
+        if isinstance(file.get("path"), str):
+            file["path"] = absolute(path, file["path"])
+    if isinstance(assertions := spec.get("assertions"), str | list):
+        paths = [assertions] if isinstance(assertions, str) else assertions
+        spec["assertions"] = [absolute(path, file) if isinstance(file, str) else file for file in paths]
     export = spec.get("export")
-    if isinstance(export, dict) and isinstance(export.get("to"), str) and "://" not in export["to"]:
-        export["to"] = str(path.resolve().parent / Path(export["to"]).expanduser())
+    if isinstance(export, dict) and isinstance(export.get("to"), str):
+        export["to"] = absolute(path, export["to"])
     return plain(spec)
+
+
+def absolute(spec: Path, path: str) -> str:
+    """Returns a path of the spec file made absolute; remote ones are absolute already."""
+    return path if "://" in path else str(spec.resolve().parent / Path(path).expanduser())
 
 
 def input_files(spec: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ select
   {%- if v.key_type %},
   {{ 'form_' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
-  {%- endfor %}
-  {%- for tier in plan.tiers %},
+  {%- endfor %},
+  _merge_surname,
+  _merge_given
+  {%- for tier in plan.tiers + plan.evidence %},
   {{ '_merge_keys_' ~ tier.tier if file.k in tier.columns else 'cast([] as varchar[]) as _merge_keys_' ~ tier.tier }}
   {%- endfor %}
 from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)

@@ -1,0 +1,135 @@
+{#- What people decided (must_link, cannot_link), read from the CSV files that the spec names. -#}
+
+{% macro assertion_files(spec, problems) %}
+  {#- The files of `assertions`, profiled, each with the place of its columns. -#}
+  {%- set wanted = [] -%}
+  {%- for path in spec.assertions -%}
+    {%- do wanted.append({'path': path, 'role': 'assertions', 'name': 'assertions', 'setting': 'assertions' ~ ('[' ~ loop.index0 ~ ']' if spec.assertions | length > 1 else '')}) -%}
+  {%- endfor -%}
+  {%- if not wanted -%}{%- do return([]) -%}{%- endif -%}
+  {%- set profile = fromjson(query_value('select crm_files_profile(' ~ sql_text(tojson({'files': wanted})) ~ ')')) -%}
+  {%- do problems.extend(profile.problems) -%}
+  {%- for file in profile.files -%}
+    {%- set places = {} -%}
+    {%- for header in file.header -%}
+      {%- do places.setdefault(header.strip().lower().replace(' ', '_'), 'c' ~ loop.index) -%}
+    {%- endfor -%}
+    {%- do file.update({'k': 'assertions_' ~ file.k, 'places': places}) -%}
+    {%- for name in ['decision', 'a_source', 'a_row', 'b_source', 'b_row'] if name not in places and not (name != 'decision' and (name[:2] ~ 'key') in places) -%}
+      {%- do problems.append(file.setting ~ ': ' ~ file.shown ~ " has no column '" ~ name ~ "'; expected: " ~ assertion_columns() | join(', ')) -%}
+    {%- endfor -%}
+    {%- if file.rejected_rows -%}
+      {%- do problems.append(file.setting ~ ': ' ~ file.shown ~ ': ' ~ file.rejected_rows ~ ' rows can not be read, and assertions tolerate none: ' ~ file.first_rejects | join('; ')) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- do return(profile.files) -%}
+{% endmacro %}
+
+
+{% macro assertion_columns() %}{% do return(['decision', 'a_source', 'a_row', 'a_key', 'b_source', 'b_row', 'b_key']) %}{% endmacro %}
+
+
+{% macro land_assertions() %}
+  {#- Pre-hook of stg_assertions. -#}
+  {%- if execute -%}
+    {%- set plan = merge_plan() -%}
+    {%- set problems = [] -%}
+    {%- for file in plan.assertions -%}
+      {%- set path = readable_path(file, plan, problems) -%}
+      {%- if not problems -%}
+        {%- do run_query('copy (' ~ landed_assertions(file, plan, path) ~ ') to ' ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, preserve_order true)') -%}
+        {%- do problems.extend(fromjson(query_value(assertion_problems(file, plan)))) -%}
+      {%- endif -%}
+    {%- endfor -%}
+    {%- if problems -%}{%- do refuse('Assertions can not be followed.', problems) -%}{%- endif -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro landed_assertions(file, plan, path) -%}
+  {#- Per row: the decision, and of each end its file and row, or the type of its key and the key values that it may mean:
+      the text itself, and what it is as a cell. -#}
+  {%- set region = merge_spec().region -%}
+  {%- set stages = [{}, {}, {}, {}, {}, {}] -%}
+  {%- for end_name in ['a', 'b'] -%}
+    {%- for part in ['source', 'row', 'key'] -%}
+      {%- set cell = file.places.get(end_name ~ '_' ~ part) -%}
+      {%- do stages[0].update({(end_name ~ '_' ~ part): "nullif(trim(nfc_normalize(" ~ cell ~ ")), '')" if cell else 'cast(null as varchar)'}) -%}
+    {%- endfor -%}
+    {%- do stages[1].update({
+      (end_name ~ '_key_type'): "case when " ~ end_name ~ "_key is not null then lower(trim(split_part(" ~ end_name ~ "_key, ':', 1))) end",
+      (end_name ~ '_text'): "trim(substr(" ~ end_name ~ "_key, strpos(" ~ end_name ~ "_key, ':') + 1))",
+    }) -%}
+    {%- for tier in plan.tiers -%}
+      {%- for stage in key_stages(tier_kind(tier), end_name ~ '_text', region, false) -%}{%- do stages[2 + loop.index0].update(stage) -%}{%- endfor -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- do stages[0].update({'decision': "nullif(replace(lower(trim(" ~ file.places.decision ~ ")), ' ', '_'), '')"}) -%}
+  select
+    cast(_merge_row as bigint) as _merge_row,
+    decision
+    {%- for end_name in ['a', 'b'] %},
+    {{ end_name }}_source,
+    {{ end_name }}_row,
+    {{ end_name }}_key_type,
+    case
+      {%- for tier in plan.tiers %}
+      when {{ end_name }}_key_type = {{ sql_text(tier.label) }} then list_distinct(list_concat([{{ end_name }}_text], {{ end_name }}_text_{{ tier_kind(tier) }}))
+      {%- endfor %}
+    end as {{ end_name }}_key_values
+    {%- endfor %}
+  from {% for stage in stages | reverse if stage %}(
+    select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %}
+    from {% endfor %}{{ read_file(file, path) }}
+  {%- for stage in stages if stage %}) as stage_{{ loop.index }}{% endfor %}
+{%- endmacro %}
+
+
+{% macro assertion_problems(file, plan) -%}
+  {#- SELECT of a JSON list of sentences, one for each landed row that can not be followed. -#}
+  {%- set sources = [] -%}
+  {%- for f in plan.files -%}{%- do sources.append({'source': f.name, 'n': f.physical_rows}) -%}{%- endfor -%}
+  {%- set labels = plan.tiers | map(attribute='label') | list -%}
+  with files as (
+    select unnest(from_json({{ sql_text(tojson(sources)) }}, '[{"source": "VARCHAR", "n": "BIGINT"}]'), recursive := true)
+  ),
+  rows as (
+    select *, coalesce(_merge_row, file_row_number + 1) as source_row
+    from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
+    where decision is not null
+  ),
+  found as (
+    select r.source_row, 'decision is ' || r.decision || '; accepted: must_link, cannot_link, or blank for undecided' as problem
+    from rows as r
+    where r.decision not in ('must_link', 'cannot_link')
+    {%- for end_name in ['a', 'b'] %}
+    union all
+    select
+      r.source_row,
+      case
+        when r.{{ end_name }}_key_type is not null then '{{ end_name }}_key: there is no key ''' || r.{{ end_name }}_key_type || ''' in match_on; accepted: ' || {{ sql_text(labels | join(': …, ') ~ ': …') }}
+        when r.{{ end_name }}_source is null and r.{{ end_name }}_row is null then 'end {{ end_name }} is missing: give {{ end_name }}_key, or {{ end_name }}_source and {{ end_name }}_row'
+        when f.source is null then '{{ end_name }}_source: there is no file ''' || coalesce(r.{{ end_name }}_source, '') || '''; accepted: ' || {{ sql_text((plan.files[:20] | map(attribute='name') | join(', ')) ~ (', …' if plan.files | length > 20 else '')) }}
+        when not coalesce(regexp_full_match(r.{{ end_name }}_row, '[0-9]{1,18}'), false) then '{{ end_name }}_row: ''' || coalesce(r.{{ end_name }}_row, '') || ''' is no row number'
+        else '{{ end_name }}_row: ' || f.source || ' has no row ' || r.{{ end_name }}_row || '; its rows are 1 to ' || f.n
+      end
+    from rows as r
+    left join files as f on r.{{ end_name }}_source = f.source
+    where
+      (r.{{ end_name }}_key_type is not null and r.{{ end_name }}_key_values is null)
+      or (r.{{ end_name }}_key_type is null and coalesce(not regexp_full_match(r.{{ end_name }}_row, '[0-9]{1,18}') or try_cast(r.{{ end_name }}_row as bigint) not between 1 and f.n, true))
+    {%- endfor %}
+    union all
+    select r.source_row, 'both ends are the same; an assertion is about two rows or keys'
+    from rows as r
+    where
+      (r.a_key_type is null and r.b_key_type is null and r.a_source = r.b_source and try_cast(r.a_row as bigint) = try_cast(r.b_row as bigint))
+      or (r.decision = 'cannot_link' and r.a_key_type = r.b_key_type and list_has_any(r.a_key_values, r.b_key_values))
+    union all
+    select r.source_row, 'both ends are rows of the original; rows of the original are never merged with each other'
+    from rows as r
+    where r.a_key_type is null and r.b_key_type is null and r.a_source = 'original' and r.b_source = 'original' and try_cast(r.a_row as bigint) <> try_cast(r.b_row as bigint)
+  )
+  select to_json(coalesce(list({{ sql_text(file.setting ~ ': ' ~ file.shown ~ ' row ') }} || source_row || ': ' || problem order by source_row, problem), []))
+  from (select * from found order by source_row limit 20) as first_ones
+{%- endmacro %}
