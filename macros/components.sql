@@ -1,37 +1,127 @@
-{#- Connected components as a materialization: the model's SELECT gives edges (node_a, node_b), a node alone
-    as an edge to itself; the relation is (node, component), component being the smallest node of each.
+{#- Entities as a materialization: the model's SELECT gives edges (node_a, node_b, tier), a node alone as an edge to itself;
+    the relation is (node, component, level, is_quarantined, split_from, split_by), component being the smallest node of each.
 
-    Randomised contraction, as in Bögeholz, Brand, Todor: In-database connected component analysis
-    (ICDE 2020): in each round every node moves to its neighbour, or stays, whichever hashes smallest with
-    the round's number; edges are rewritten and made distinct, until none is left; then the rounds are
-    composed backwards. A round leaves on average less than three quarters of the nodes, so a chain of a
-    million needs about twenty. The result does not depend on the hash. -#}
+    All edges together first. A component that is too large, or holds two rows that must not meet, is resolved again without
+    its weakest tier, and so on up to the strongest (level 1); what is still bad then is quarantined. Level is the weakest
+    tier that its edges were taken from; tier 0 (a person's must-link) is always among them. -#}
 
 {% materialization components, adapter='duckdb' %}
   {%- set target = this.incorporate(type='table') -%}
+  {%- set plan = merge_plan() -%}
+  {%- set weakest = plan.tiers | length -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {#- The rounds run outside a transaction: DuckDB knows no row counts of uncommitted tables, and joined the
+  {#- All of it runs outside a transaction: DuckDB knows no row counts of uncommitted tables, and joined the
       representatives with each other first (a million people took hours instead of a second). -#}
-  {%- set name = 'merge_contraction' -%}
   {%- call statement('edges', auto_begin=false) -%}
+    create or replace temp table merge_edges as
+    {{ compiled_code }}
+  {%- endcall -%}
+  {%- do contract('select node_a, node_b from merge_edges', 'merge_level') -%}
+  {%- if plan.assertions -%}
+    {%- do refuse_contradictory_assertions() -%}
+    {%- do contract('select node_a, node_b from merge_edges where tier = 0 and node_a <> node_b', 'merge_decided') -%}
+  {%- endif -%}
+  {%- do run_query('create or replace temp table merge_split as ' ~ bad_components('merge_level', plan)) -%}
+  {%- set left = namespace(bad=query_value('select count(*) from merge_split') | int) -%}
+  {%- set settled = {'all': left.bad == 0} -%}
+  {%- if not settled.all -%}
+    {%- call statement('aside', auto_begin=false) -%}
+      create or replace temp table merge_settled as
+      select
+        l.node,
+        l.component,
+        {{ weakest }} as level,
+        s.guard is not null as is_quarantined,
+        case when s.guard is not null then l.component end as split_from,
+        s.guard as split_by
+      from merge_level as l
+      left join merge_split as s on l.component = s.component
+    {%- endcall -%}
+    {%- for level in range(weakest - 1, 0, -1) if left.bad > 0 -%}
+      {%- call statement('part', auto_begin=false) -%}
+        create or replace temp table merge_part as
+        select e.node_a, e.node_b
+        from merge_edges as e
+        inner join merge_settled as a on e.node_a = a.node
+        inner join merge_settled as b on e.node_b = b.node
+        where a.is_quarantined and b.is_quarantined and a.component = b.component and e.tier <= {{ level }}
+        union all
+        select node, node from merge_settled where is_quarantined
+      {%- endcall -%}
+      {%- do contract('select node_a, node_b from merge_part', 'merge_level') -%}
+      {%- do run_query('create or replace temp table merge_bad as ' ~ bad_components('merge_level', plan)) -%}
+      {%- call statement('settle', auto_begin=false) -%}
+        create or replace temp table merge_next as
+        select
+          s.node,
+          coalesce(l.component, s.component) as component,
+          case when l.node is null then s.level else {{ level }} end as level,
+          b.component is not null as is_quarantined,
+          s.split_from,
+          s.split_by
+        from merge_settled as s
+        left join merge_level as l on s.node = l.node
+        left join merge_bad as b on l.component = b.component
+      {%- endcall -%}
+      {%- do run_query('drop table merge_settled; alter table merge_next rename to merge_settled') -%}
+      {%- set left.bad = query_value('select count(*) from merge_bad') | int -%}
+      {%- do run_query('drop table merge_part; drop table merge_bad') -%}
+    {%- endfor -%}
+  {%- endif -%}
+
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
+  {%- do drop_relation_if_exists(load_cached_relation(this)) -%}
+  {%- call statement('main') -%}
+    create table {{ target }} as
+    {% if settled.all -%}
+    select
+      node,
+      component,
+      {{ weakest }} as level,
+      false as is_quarantined,
+      cast(null as bigint) as split_from,
+      cast(null as varchar) as split_by
+    from merge_level
+    {%- else -%}
+    select * from merge_settled
+    {%- endif %}
+  {%- endcall -%}
+  {%- do run_query('drop table merge_edges; drop table merge_level; drop table merge_split' ~ ('; drop table merge_decided' if plan.assertions else '') ~ ('' if settled.all else '; drop table merge_settled')) -%}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {%- do persist_docs(target, model) -%}
+  {{ adapter.commit() }}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+
+{% macro contract(edges, name) %}
+  {#- Connected components of a query of edges (node_a, node_b) into the temporary table `name` (node, component).
+
+      Randomised contraction, as in Bögeholz, Brand, Todor: In-database connected component analysis
+      (ICDE 2020): in each round every node moves to its neighbour, or stays, whichever hashes smallest with
+      the round's number; edges are rewritten and made distinct, until none is left; then the rounds are
+      composed backwards. A round leaves on average less than three quarters of the nodes, so a chain of a
+      million needs about twenty. The result does not depend on the hash. -#}
+  {%- call statement('both_ways', auto_begin=false) -%}
     create or replace temp table {{ name }}_edges_0 as
     with given as (
-    {{ compiled_code }}
+      {{ edges }}
     )
     select node_a, node_b from given where node_a <> node_b
-    union all
+    union
     select node_b, node_a from given where node_a <> node_b
   {%- endcall -%}
   {%- call statement('nodes', auto_begin=false) -%}
     create or replace temp table {{ name }}_nodes as
     with given as (
-    {{ compiled_code }}
+      {{ edges }}
     )
     select node_a as node from given union select node_b from given
   {%- endcall -%}
   {%- set state = namespace(round=0, left=query_value('select count(*) from ' ~ name ~ '_edges_0') | int) -%}
   {%- for _ in range(200) if state.left > 0 -%}
-    {%- set edges = name ~ '_edges_' ~ state.round -%}
+    {%- set edges_now = name ~ '_edges_' ~ state.round -%}
     {%- set next = name ~ '_edges_' ~ (state.round + 1) -%}
     {%- set chosen = name ~ '_chosen_' ~ state.round -%}
     {%- call statement('choose', auto_begin=false) -%}
@@ -40,21 +130,21 @@
         node,
         min_by(neighbour, {{ contraction_order('neighbour', state.round) }}) as representative
       from (
-        select node_a as node, node_b as neighbour from {{ edges }}
+        select node_a as node, node_b as neighbour from {{ edges_now }}
         union all
-        select distinct node_a, node_a from {{ edges }}
+        select distinct node_a, node_a from {{ edges_now }}
       ) as neighbourhoods
       group by node
     {%- endcall -%}
-    {%- call statement('contract', auto_begin=false) -%}
+    {%- call statement('move', auto_begin=false) -%}
       create or replace temp table {{ next }} as
       select distinct a.representative as node_a, b.representative as node_b
-      from {{ edges }} as e
+      from {{ edges_now }} as e
       inner join {{ chosen }} as a on e.node_a = a.node
       inner join {{ chosen }} as b on e.node_b = b.node
       where a.representative <> b.representative
     {%- endcall -%}
-    {%- do run_query('drop table ' ~ edges) -%}
+    {%- do run_query('drop table ' ~ edges_now) -%}
     {%- set state.round = state.round + 1 -%}
     {%- set state.left = query_value('select count(*) from ' ~ next) | int -%}
   {%- endfor -%}
@@ -74,10 +164,8 @@
     {%- endcall -%}
     {%- do run_query('drop table ' ~ chosen ~ '; drop table ' ~ later ~ '; alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
   {%- endfor -%}
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
-  {%- do drop_relation_if_exists(load_cached_relation(this)) -%}
-  {%- call statement('main') -%}
-    create table {{ target }} as
+  {%- call statement('named', auto_begin=false) -%}
+    create or replace temp table {{ name }} as
     with ends as (
       {% if state.round > 0 -%}
       select n.node, coalesce(c.representative, n.node) as representative
@@ -95,12 +183,7 @@
     inner join smallest as s on e.representative = s.representative
   {%- endcall -%}
   {%- do run_query('drop table ' ~ name ~ '_nodes; drop table ' ~ name ~ '_edges_' ~ state.round ~ (('; drop table ' ~ name ~ '_chosen_0') if state.round > 0 else '')) -%}
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
-  {%- do persist_docs(target, model) -%}
-  {{ adapter.commit() }}
-  {{ run_hooks(post_hooks, inside_transaction=False) }}
-  {{ return({'relations': [target]}) }}
-{% endmaterialization %}
+{% endmacro %}
 
 
 {% macro contraction_order(node, round) -%}

@@ -70,6 +70,8 @@
   {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC), the comparison form of key columns, and the key lists, one per tier. The keys are computed
       in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
   {%- set stages = [{}, {}, {}, {}] -%}
+  {%- set region_stages = row_region_stages(file, plan) -%}
+  {%- set row_region = '_merge_phone_rules' if region_stages -%}
   {%- set columns = ['cast(_merge_row as bigint) as _merge_row'] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
@@ -78,29 +80,50 @@
     {%- else -%}
       {%- do columns.append('nfc_normalize(' ~ cell ~ ') as ' ~ cell) -%}
       {%- if h.key_type -%}
-        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name)) -%}
+        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, row_region)) -%}
         {%- do columns.append(keys_form(cell ~ '_' ~ h.key_type) ~ ' as form_' ~ h.position) -%}
       {%- endif -%}
     {%- endif -%}
   {%- endfor -%}
-  {%- for tier in plan.tiers if file.k in tier.columns -%}
+  {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}
     {%- set lists = [] -%}
-    {%- set kind = tier.kind if tier.kind != 'column' else tier.compare -%}
+    {%- set kind = tier_kind(tier) -%}
     {%- for h in tier.columns[file.k] -%}
       {%- set cell = 'c' ~ h.position -%}
       {%- if (cell ~ '_' ~ kind) not in stages[3] and (cell ~ '_' ~ kind) not in stages[0] -%}
-        {%- do add_stages(stages, key_stages(kind, cell, file.region, h.is_name)) -%}
+        {%- do add_stages(stages, key_stages(kind, cell, file.region, h.is_name, row_region)) -%}
       {%- endif -%}
       {%- do lists.append(cell ~ '_' ~ kind) -%}
     {%- endfor -%}
     {%- do columns.append((lists[0] if lists | length == 1 else 'list_distinct(list_concat(' ~ lists | join(', ') ~ '))') ~ ' as _merge_keys_' ~ tier.tier) -%}
   {%- endfor -%}
+  {%- do add_stages(stages, name_stages(file, plan)) -%}
+  {%- do columns.extend(['_merge_surname', '_merge_given']) -%}
   select {{ columns | join(', ') }}
-  from {% for stage in stages | reverse if stage %}(
-    select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %}
-    from {% endfor %}{{ read_file(file, path) }}
-  {%- for stage in stages if stage %}) as stage_{{ loop.index }}{% endfor %}
+  from {{ staged(read_file(file, path), region_stages + stages) }}
 {% endmacro %}
+
+
+{% macro row_region_stages(file, plan) -%}
+  {#- The stages that give each row of a file the region of its phone numbers; none if its rows do not say. -#}
+  {%- set countries = [] -%}
+  {%- set phones = [] -%}
+  {%- for h in plan.headers if h.k == file.k -%}
+    {%- if h.is_country -%}{%- do countries.append('c' ~ h.position) -%}{%- endif -%}
+    {%- if h.key_type == 'phone' -%}{%- do phones.append(h) -%}{%- endif -%}
+  {%- endfor -%}
+  {%- do return(region_stages(countries, file.region) if countries and phones else []) -%}
+{%- endmacro %}
+
+
+{% macro staged(relation, stages) -%}
+  {#- Queries over queries: each stage, {column: expression}, adds its columns to those below it. -#}
+  {%- set stages = stages | select | list -%}
+  {%- for stage in stages | reverse -%}
+  (select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %} from {% endfor -%}
+  {{ relation }}
+  {%- for stage in stages %}) as stage_{{ loop.index }}{% endfor %}
+{%- endmacro %}
 
 
 {% macro add_stages(stages, more) %}

@@ -4,7 +4,10 @@
 {% macro merge_plan() %}
   {#- A dict: files, crm (columns of the original), vendor (columns that files bring), tiers, groups. -#}
   {%- if not execute -%}
-    {%- do return({'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'groups': [], 'directory': ''}) -%}
+    {%- do return({
+      'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'evidence': [], 'groups': [], 'directory': '',
+      'guards': {'hub': {}, 'contradiction': {}, 'max_entity_size': none, 'blocked': {}, 'blocked_domains': [], 'allow_test_addresses': false}, 'assertions': [],
+    }) -%}
   {%- endif -%}
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}
@@ -79,13 +82,17 @@
   {%- endfor -%}
 
   {%- set tiers = plan_tiers(spec, names, known, header_of, found, file_columns, profile.files, problems) -%}
+  {%- set guards = plan_guards(spec.guards, tiers, spec, problems) -%}
+  {%- set evidence = evidence_tiers(guards, tiers, file_columns) -%}
+  {%- set assertions = assertion_files(spec, problems) -%}
   {%- for group in groups -%}
     {%- do group.update({'strategy': strategy_plan(group.strategy, profile.files, names, found, 'groups[' ~ group.index ~ '].strategy', problems)}) -%}
   {%- endfor -%}
   {%- if problems -%}{%- do refuse('The merge spec does not fit the files.', problems) -%}{%- endif -%}
   {%- do return({
     'files': profile.files, 'crm': crm, 'vendor': vendor, 'tiers': tiers, 'groups': groups,
-    'headers': names.headers, 'directory': profile.directory,
+    'headers': names.headers, 'directory': profile.directory, 'evidence': evidence, 'guards': guards,
+    'assertions': assertions,
   }) -%}
 {% endmacro %}
 
@@ -193,12 +200,13 @@
   )
   select to_json(list({
     'k': n.k, 'position': n.position, 'header': n.header, 'own': n.own, 'wanted': n.wanted, 'column': n."column",
-    'key_type': coalesce(t.key_type, numbered.key_type), 'is_name': p."column" is not null
+    'key_type': coalesce(t.key_type, numbered.key_type), 'is_name': p."column" is not null, 'is_country': c."column" is not null
   } order by n.k, n.position))
   from (select *, regexp_replace("column", '_?[0-9]+$', '') as stem from named) as n
   left join {{ reference_file('key_columns') }} as t on t."column" = n."column"
   left join {{ reference_file('key_columns') }} as numbered on numbered."column" = n.stem
   left join {{ reference_file('name_columns') }} as p on p."column" = n.stem
+  left join {{ reference_file('country_columns') }} as c on c."column" = n."column"
 {% endmacro %}
 
 
@@ -341,4 +349,95 @@
     {%- do columns.append({'header': h.header, 'column': h.column, 'key': keys[0] if keys else none}) -%}
   {%- endfor -%}
   {%- do return(columns) -%}
+{% endmacro %}
+
+
+{% macro plan_guards(given, tiers, spec, problems) %}
+  {#- {hub: {tier: limit or none}, contradiction: {tier of a weak type: name, surname or off}, max_entity_size: limit or
+      none, blocked: {label: values}, blocked_domains: […], allow_test_addresses}: the guards with their defaults, by tier. -#}
+  {%- set usual = {'email': 5, 'phone': 3, 'linkedin': 5, 'external_id': 10, 'domain': 3} -%}
+  {%- set labels = tiers | map(attribute='label') | select | list -%}
+  {%- set hub = given.get('hub', {}) -%}
+  {%- set contradiction = given.get('contradiction', {}) -%}
+  {%- set hubs = {} -%}
+  {%- set modes = {} -%}
+  {%- if hub is mapping -%}
+    {%- for label in hub if label not in labels and label not in usual -%}
+      {%- do problems.append('guards.hub.' ~ label ~ ": no key of match_on is called '" ~ label ~ "'" ~ did_you_mean(label | string, labels)) -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- for tier in tiers -%}
+    {%- set limit = hub.get(tier.label, usual.get(tier.label, 5)) if hub is mapping else 'off' -%}
+    {%- do hubs.update({tier.tier: none if is_off(limit) else limit}) -%}
+    {%- if tier.label in weak_types() -%}
+      {%- set mode = contradiction.get(tier.label, 'name') if contradiction is mapping else 'off' -%}
+      {%- do modes.update({tier.tier: 'off' if is_off(mode) else mode}) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- set size = given.get('max_entity_size', 50) -%}
+  {%- set plan = {
+    'hub': hubs, 'contradiction': modes, 'max_entity_size': none if is_off(size) else size,
+    'allow_test_addresses': given.get('allow_test_addresses', false), 'blocked': {}, 'blocked_domains': [],
+  } -%}
+  {%- set entries = [] -%}
+  {%- for given_entry in given.get('blocked', []) -%}
+    {%- set entry = given_entry.strip() -%}
+    {%- if entry.startswith('@') -%}
+      {%- set address = 'x' ~ entry -%}
+      {%- set keys = keys_of_texts([address], [{'kind': 'email', 'label': 'email'}], spec.region).get(address, {}) -%}
+      {%- if keys and ' ' not in entry -%}
+        {%- do plan.blocked_domains.append(keys.email[0].split('@')[1]) -%}
+      {%- else -%}
+        {%- do problems.append("guards.blocked: '" ~ entry ~ "' is no domain of e-mail addresses. Accepted: @company.com") -%}
+      {%- endif -%}
+    {%- else -%}
+      {%- do entries.append(entry) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- if entries and not problems -%}
+    {#- e-mails are evidence for guards also where match_on does not name them -#}
+    {%- set known = tiers if 'email' in labels else tiers + [{'kind': 'email', 'label': 'email'}] -%}
+    {%- set found = keys_of_texts(entries, known, spec.region) -%}
+    {%- for entry in entries if not found.get(entry) -%}
+      {%- do problems.append("guards.blocked: '" ~ entry ~ "' is no valid " ~ known | map(attribute='label') | join(' or ')
+        ~ '. Accepted: a key value as it stands in a cell, or @company.com for every address there') -%}
+    {%- endfor -%}
+    {%- for keys in found.values() -%}
+      {#- an address or a profile is no web site as well -#}
+      {%- for label, values in keys.items() if not (label == 'domain' and ('email' in keys or 'linkedin' in keys)) -%}{%- do plan.blocked.setdefault(label, []).extend(values) -%}{%- endfor -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- do return(plan) -%}
+{% endmacro %}
+
+
+{% macro keys_of_texts(texts, tiers, region) %}
+  {#- {text: {label: keys}}: what each text is as a cell of each key type; a text that is no key is left out. -#}
+  {%- set found = {} -%}
+  {%- for tier in tiers -%}
+    {%- set sql = namespace(text='(select unnest(' ~ sql_list(texts) ~ ') as cell) as given') -%}
+    {%- set kind = tier_kind(tier) -%}
+    {%- for stage in key_stages(kind, 'cell', region, false) -%}
+      {%- set columns = [] -%}
+      {%- for name, expression in stage.items() -%}{%- do columns.append(expression ~ ' as ' ~ name) -%}{%- endfor -%}
+      {%- set sql.text = '(select *, ' ~ columns | join(', ') ~ ' from ' ~ sql.text ~ ') as stage_' ~ loop.index -%}
+    {%- endfor -%}
+    {%- for row in fromjson(query_value('select to_json(list({text: cell, keys: cell_' ~ kind ~ '})) from ' ~ sql.text)) if row['keys'] -%}
+      {%- do found.setdefault(row.text, {}).update({tier.label: row['keys']}) -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- do return(found) -%}
+{% endmacro %}
+
+
+{% macro tier_kind(tier) %}{% do return(tier.kind if tier.kind != 'column' else tier.compare) %}{% endmacro %}
+
+
+{% macro evidence_tiers(guards, tiers, file_columns) %}
+  {#- Guards look at e-mails also where match_on does not: a tier of their own, after the last, that links nothing. -#}
+  {%- set on = guards.hub.values() | select | list + guards.contradiction.values() | reject('equalto', 'off') | list -%}
+  {%- if not on or 'email' in tiers | map(attribute='label') -%}{%- do return([]) -%}{%- endif -%}
+  {%- set tier = {'tier': tiers | length + 1, 'kind': 'email', 'compare': 'exact', 'label': 'email', 'columns': {}} -%}
+  {%- for id, h in file_columns.items() if h.key_type == 'email' -%}{%- do tier.columns.setdefault(h.k, []).append(h) -%}{%- endfor -%}
+  {%- do return([tier] if tier.columns else []) -%}
 {% endmacro %}

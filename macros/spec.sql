@@ -26,6 +26,8 @@
     'strategies': {'default': strategies.get('default', 'first'), 'columns': strategies},
     'groups': spec.get('groups') or [],
     'overwrite': {'default': overwrite.get('default', 'fill'), 'columns': overwrite},
+    'guards': spec.get('guards') or {},
+    'assertions': [spec.assertions] if spec.get('assertions') is string else spec.get('assertions') or [],
     'max_reject_rate': (spec.get('guards') or {}).get('max_reject_rate', 0.01),
     'partition_by': (spec.get('export') or {}).get('partition_by') or [],
   }) -%}
@@ -52,7 +54,7 @@
 {% endmacro %}
 
 
-{% macro key_types() %}{% do return(['email', 'phone', 'linkedin']) %}{% endmacro %}
+{% macro key_types() %}{% do return(['email', 'phone', 'linkedin', 'domain']) %}{% endmacro %}
 
 
 {% macro file_settings() %}
@@ -66,7 +68,10 @@
 
 {% macro match_columns() %}
   {#- What the merge itself adds to a row, in this order, last in merged_result. -#}
-  {%- do return(['match_quality', 'match_status', 'match_tier', 'matched_on', 'entity_id', 'n_enriched_rows']) -%}
+  {%- do return([
+    'match_quality', 'match_status', 'match_tier', 'matched_on', 'entity_id', 'n_enriched_rows',
+    'duplicate_in_original', 'match_explanation',
+  ]) -%}
 {% endmacro %}
 
 
@@ -85,7 +90,7 @@
 
 {% macro unknown_settings(place, block, valid, problems) %}
   {%- for name in block -%}
-    {%- if name not in valid and (place or name not in ['assertions', 'schedule']) -%}
+    {%- if name not in valid and (place or name != 'schedule') -%}
       {%- do problems.append(place ~ name ~ ": unknown setting '" ~ name ~ "'" ~ did_you_mean(name, valid)) -%}
     {%- endif -%}
   {%- endfor -%}
@@ -98,11 +103,10 @@
   {%- if spec is not mapping -%}
     {%- do return(['merge: expected settings such as original, enriched and match_on, found ' ~ tojson(spec)]) -%}
   {%- endif -%}
-  {%- set later = ['assertions', 'schedule'] -%}
-  {%- for name in later if name in spec -%}
-    {%- do problems.append(name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
-  {%- endfor -%}
-  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'guards', 'export'], problems) -%}
+  {%- if 'schedule' in spec -%}
+    {%- do problems.append('schedule: not supported yet; remove it (there is nothing to be had from it in this version)') -%}
+  {%- endif -%}
+  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'guards', 'assertions', 'export'], problems) -%}
   {%- for name in ['original', 'enriched', 'match_on'] if not spec.get(name) -%}
     {%- do problems.append(name ~ ': missing; a merge needs original, enriched and match_on') -%}
   {%- endfor -%}
@@ -198,13 +202,13 @@
   {#- Guards -#}
   {%- set guards = spec.get('guards') -%}
   {%- if guards and guards is not mapping -%}
-    {%- do problems.append('guards: expected {max_reject_rate: 0.01}, found ' ~ tojson(guards)) -%}
+    {%- do problems.append('guards: expected settings such as {hub: {phone: 3}, max_entity_size: 50}, found ' ~ tojson(guards)) -%}
   {%- elif guards -%}
-    {%- for name in guards if name in ['hub', 'max_entity_size', 'blocked', 'allow_test_addresses'] -%}
-      {%- do problems.append('guards.' ~ name ~ ': not supported yet; remove it (there is nothing to be had from it in this version)') -%}
-    {%- endfor -%}
-    {%- do unknown_settings('guards.', guards, ['max_reject_rate', 'hub', 'max_entity_size', 'blocked', 'allow_test_addresses'], problems) -%}
-    {%- if 'max_reject_rate' in guards -%}{%- do rate_problems('guards.max_reject_rate', guards.max_reject_rate, problems) -%}{%- endif -%}
+    {%- do guard_problems(guards, problems) -%}
+  {%- endif -%}
+  {%- set assertions = spec.get('assertions') -%}
+  {%- if assertions and assertions is not string and (assertions is mapping or assertions is not iterable or assertions | reject('string') | list) -%}
+    {%- do problems.append('assertions: expected a CSV file or a list of them, found ' ~ tojson(assertions)) -%}
   {%- endif -%}
 
   {#- Running -#}
@@ -266,6 +270,58 @@
 {% endmacro %}
 
 
+{% macro weak_types() %}
+  {#- Keys that strangers share: a landline, a company's web site, its page on LinkedIn. -#}
+  {%- do return(['phone', 'domain', 'linkedin']) -%}
+{% endmacro %}
+
+
+{% macro is_off(value) %}{% do return(value is none or value is sameas false or value == 'off') %}{% endmacro %}
+
+
+{% macro guard_problems(guards, problems) %}
+  {%- do unknown_settings('guards.', guards, ['hub', 'contradiction', 'max_entity_size', 'blocked', 'allow_test_addresses', 'max_reject_rate'], problems) -%}
+  {%- if 'max_reject_rate' in guards -%}{%- do rate_problems('guards.max_reject_rate', guards.max_reject_rate, problems) -%}{%- endif -%}
+  {%- set hub = guards.get('hub', {}) -%}
+  {%- if hub is not mapping and not is_off(hub) -%}
+    {%- do problems.append('guards.hub: ' ~ tojson(hub) ~ ' is not accepted. Accepted: {KEY: LIMIT}, such as {phone: 3}, or off') -%}
+  {%- elif hub is mapping -%}
+    {%- for label, limit in hub.items() -%}{%- do limit_problems('guards.hub.' ~ label, limit, problems) -%}{%- endfor -%}
+  {%- endif -%}
+  {%- set contradiction = guards.get('contradiction', {}) -%}
+  {%- if contradiction is not mapping and not is_off(contradiction) -%}
+    {%- do problems.append('guards.contradiction: ' ~ tojson(contradiction) ~ ' is not accepted. Accepted: {phone: name, domain: name, linkedin: name}, or off') -%}
+  {%- elif contradiction is mapping -%}
+    {%- for label, mode in contradiction.items() -%}
+      {%- if label not in weak_types() -%}
+        {%- do problems.append('guards.contradiction.' ~ label ~ ': only keys that strangers share can contradict' ~ did_you_mean(label | string, weak_types())) -%}
+      {%- elif not is_off(mode) and mode not in ['name', 'surname'] -%}
+        {%- do problems.append('guards.contradiction.' ~ label ~ ': ' ~ tojson(mode) ~ ' is not accepted. Accepted: name, surname, off') -%}
+      {%- endif -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- if 'max_entity_size' in guards -%}{%- do limit_problems('guards.max_entity_size', guards.max_entity_size, problems) -%}{%- endif -%}
+  {%- if guards.get('allow_test_addresses', false) is not boolean -%}
+    {%- do problems.append('guards.allow_test_addresses: ' ~ tojson(guards.allow_test_addresses) ~ ' is not accepted. Accepted: true, false') -%}
+  {%- endif -%}
+  {%- set blocked = guards.get('blocked', []) -%}
+  {%- if blocked is string or blocked is mapping or blocked is not iterable -%}
+    {%- do problems.append('guards.blocked: expected a list of key values, such as ["+1 212 555 0100", "@reseller.com"]; found ' ~ tojson(blocked)) -%}
+  {%- else -%}
+    {%- for entry in blocked if entry is not string or not entry.strip() -%}
+      {%- do problems.append('guards.blocked[' ~ loop.index0 ~ ']: expected a text in quotes, found ' ~ tojson(entry)) -%}
+    {%- endfor -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro limit_problems(place, limit, problems) %}
+  {%- if not is_off(limit) and (limit is not integer or limit is boolean or limit < 1) -%}
+    {%- do problems.append(place ~ ': ' ~ tojson(limit) ~ ' is not accepted. Accepted: a whole number from 1, or off') -%}
+  {%- endif -%}
+{% endmacro %}
+
+
 {% macro rate_problems(place, rate, problems) %}
   {%- if rate is not number or rate is boolean or not 0 <= rate <= 1 -%}
     {%- do problems.append(place ~ ': ' ~ tojson(rate) ~ ' is not accepted. Accepted: a share of rows from 0 to 1, such as 0.01 for one in a hundred') -%}
@@ -285,9 +341,7 @@
 {% macro key_problems(place, key, problems) %}
   {%- set forms = key_types() | join(', ') ~ ', {type: external_id, original: Id, enriched: crm_id}, {column: tax_no, compare: exact|normalized}' -%}
   {%- if key is string -%}
-    {%- if key == 'domain' -%}
-      {%- do problems.append(place ~ ': domain is not supported yet') -%}
-    {%- elif key not in key_types() -%}
+    {%- if key not in key_types() -%}
       {%- do problems.append(place ~ ": unknown key '" ~ key ~ "'; accepted: " ~ forms) -%}
     {%- endif -%}
   {%- elif key is mapping and 'column' in key -%}

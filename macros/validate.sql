@@ -1,14 +1,18 @@
 {% macro describe_merge(preview_rows=3) %}
-  {#- For `crm-merge validate`: one JSON line per file with its profile, its columns, the share of rows with a valid key per
-      key, and the first rows. Reads every file once, merges nothing. -#}
+  {#- For `crm-merge validate`: one JSON line per file with its profile, its columns, the share of rows with a key that is
+      not blocked, per key, and the first rows. Reads every file once, merges nothing. -#}
   {%- set plan = merge_plan() -%}
   {%- set spec = merge_spec() -%}
+  {%- do land_assertions() -%}
   {%- for file in plan.files -%}
     {%- set shares = [] -%}
+    {%- set kept = [] -%}
     {%- set tiers = [] -%}
     {%- for tier in plan.tiers if file.k in tier.columns -%}
       {%- do tiers.append(tier) -%}
-      {%- do shares.append("'" ~ tier.tier ~ "': avg(case when len(_merge_keys_" ~ tier.tier ~ ') > 0 then 1 else 0 end)') -%}
+      {%- do kept.append('_merge_keys_' ~ tier.tier) -%}
+      {%- do shares.append("'" ~ tier.tier ~ "': (select count(distinct n) from (select n, unnest(_merge_keys_" ~ tier.tier ~ ") as key_value from landed) where "
+        ~ blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) ~ " is null) / (select nullif(count(*), 0) from landed)") -%}
     {%- endfor -%}
     {%- set problems = [] -%}
     {%- set path = readable_path(file, plan, problems) -%}
@@ -17,7 +21,8 @@
     {%- if not problems -%}
       {%- set cells = [] -%}
       {%- for n in range(1, (file.header | length) + 1) -%}{%- do cells.append('c' ~ n) -%}{%- endfor -%}
-      {%- do found.update(fromjson(query_value('select to_json({' ~ (["'parsed': count(*)"] + shares) | join(', ') ~ '}) from (' ~ landed_rows(file, plan, path) ~ ')'))) -%}
+      {%- do found.update(fromjson(query_value('with landed as materialized (select ' ~ (['row_number() over () as n'] + kept) | join(', ') ~ ' from (' ~ landed_rows(file, plan, path)
+        ~ ')) select to_json({' ~ (["'parsed': (select count(*) from landed)"] + shares) | join(', ') ~ '})'))) -%}
       {%- do preview.extend(fromjson(query_value('select coalesce(to_json(list(cells)), to_json([])) from (select [' ~ cells | join(', ') ~ '] as cells from '
         ~ read_file(file, path) ~ ' limit ' ~ preview_rows ~ ')')) or []) -%}
       {%- if reject_problem(file, spec) -%}{%- do problems.append(reject_problem(file, spec)) -%}

@@ -21,3 +21,6 @@
 {#- The stored position of a row in a table that was written in an order: 1, 2, 3 … -#}
 {% macro stored_position() %}{{ return(adapter.dispatch('stored_position', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__stored_position() %}row_number() over (){% endmacro %}
+
+{% macro list_of_strings() %}{{ return(adapter.dispatch('list_of_strings', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}

@@ -28,6 +28,7 @@ select
   f.matched_on,
   f.n_entities as _merge_n_entities,
   f.is_direct as _merge_is_direct,
+  f.is_shared as _merge_is_shared,
   coalesce(s.n_enriched_rows, f.n_records) as n_enriched_rows
   {%- for v in plan.vendor %},
   case when f.n_entities > 1 then s.{{ sql_name(v.column) }} else c.{{ sql_name(v.column) }} end as {{ sql_name(v.column) }},
