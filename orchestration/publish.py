@@ -33,13 +33,14 @@ def sql_name(value: str) -> str:
 
 
 def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Exports merged_result of a merge directory to its ``out`` folder (or ``export.to``); returns the manifest.
+    """Exports merged_result and review_queue of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
     Everything is first written under a name of its own beside the target and then renamed, so a reader
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
     """
     export = spec.get("export") or {}
     formats = export.get("formats") or ["csv"]
+    parts = export.get("partition_by") or []
     out = Path(export.get("to") or directory / "out")
     staging = out / f".publishing-{os.getpid()}"
     for leftover in out.glob(".publishing-*"):  # of a run that was killed
@@ -49,7 +50,8 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
         with connect(directory) as connection:
             columns = [row[0] for row in connection.execute("describe merged_result").fetchall()]
             rows = connection.execute("select count(*) from merged_result").fetchone()
-            files = [write(connection, staging, name, export.get("partition_by") or []) for name in formats]
+            files = [write(connection, staging, "merged_result", name, parts) for name in formats]
+            files.append(write(connection, staging, "review_queue", "csv", []))
             inputs = connection.execute(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
@@ -78,16 +80,18 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
     return manifest
 
 
-def write(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, partition_by: list[str]) -> str:
-    """Writes merged_result in one format; returns the file's name. Partitioned Parquet is a folder."""
-    file = f"merged_result.{name}"
+def write(
+    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, name: str, partition_by: list[str]
+) -> str:
+    """Writes a table in one format; returns the file's name. Partitioned Parquet is a folder."""
+    file = f"{table}.{name}"
     if name == "csv":
         options = "format csv, header true, delimiter ',', quote '\"', escape '\"', nullstr ''"
     else:
         options = "format parquet, compression zstd"
         if partition_by:
             options += f", partition_by ({', '.join(map(sql_name, partition_by))})"
-    connection.execute(f"copy (select * from merged_result) to {sql_text(folder / file)} ({options})")  # noqa: S608
+    connection.execute(f"copy (select * from {sql_name(table)}) to {sql_text(folder / file)} ({options})")  # noqa: S608
     return file
 
 

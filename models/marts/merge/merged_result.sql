@@ -12,6 +12,13 @@ has_key as (
   select distinct record
   from {{ ref('int_match_keys') }}
   where side = 'original'
+),
+
+-- no link, and yet a valid key in common with a vendor row: a guard or a person refused it
+related as (
+  select distinct record
+  from {{ ref('int_refused_keys') }}
+  where side = 'original'
 )
 
 select
@@ -32,15 +39,20 @@ select
     when e._merge_n_entities > 1 then 'ambiguous'
     when e._merge_is_direct then 'matched_direct'
     when e._merge_row is not null then 'matched_transitive'
+    when r.record is not null then 'possibly_related'
     when k.record is null then 'no_valid_key'
     else 'unmatched'
   end as match_status,
   e.match_tier,
   e.matched_on,
   i.entity_id,
-  cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows
+  cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows,
+  coalesce(e._merge_is_shared, false) as duplicate_in_original,
+  x.match_explanation
 from {{ ref('stg_original') }} as o
 left join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
 left join entity_ids as i on e._merge_entity = i.entity
+left join {{ ref('int_explanations') }} as x on o._merge_row = x.original_row
 left join has_key as k on o._merge_row = k.record
+left join related as r on o._merge_row = r.record
 order by o._merge_row
