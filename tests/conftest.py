@@ -20,7 +20,7 @@ from orchestration.dbt_run import sentences
 from tests.oracle import Table, load_seeds
 
 PROJECT = Path(__file__).resolve().parent.parent
-MERGE = ["+merged_result", "+crosswalk"]
+MERGE = ["+merged_result", "+crosswalk", "+guard_events"]
 
 
 def write_csv(path: Path, table: Table, **options: Any) -> Path:
@@ -52,8 +52,13 @@ class Merge:
         with self.connect() as connection:
             cursor = connection.execute(f'select * from "{name}"')
             headers = [column[0] for column in cursor.description]
-            rows = [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
+            rows = [[as_text(cell) for cell in row] for row in cursor.fetchall()]
         return Table(headers, rows)
+
+
+def as_text(cell: Any) -> str:
+    """A value as the exports write it."""
+    return "" if cell is None else str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 class Runner:
@@ -135,7 +140,7 @@ def merge_tables(
     enriched: list[tuple[str, Table]],
     **options: Any,
 ) -> Merge:
-    """Writes the tables to CSV files, completes the spec with their paths, and merges."""
+    """Writes the tables, and assertions given as rows, to CSV files; completes the spec with their paths; merges."""
     folder = folder / f"files_{runner.count}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -148,4 +153,9 @@ def merge_tables(
         {"name": name, "path": str(write_csv(folder / f"{name}.csv", table))} | given.get(name, {})
         for name, table in enriched
     ]
+    if isinstance(wanted.get("assertions"), list):
+        lines = wanted["assertions"]
+        headers = list(lines[0]) if lines else ["decision", "a_source", "a_row", "b_source", "b_row"]
+        decisions = Table(headers, [[line[header] for header in headers] for line in lines])
+        wanted["assertions"] = str(write_csv(folder / "decisions.csv", decisions))
     return runner(wanted, **options)

@@ -4,7 +4,8 @@
 
 Rules are cited by their section of the merge semantics (§2 columns, §3 blank, §4 keys, §5 entities,
 §6 survivorship, §7 output). Every step is a nested loop over small tables. It judges no spec: only
-what would make an answer ambiguous (column names or labels that clash) raises ValueError.
+what would make an answer ambiguous (column names or labels that clash) raises ValueError, and what a
+merge must refuse: decisions that are ill-formed or contradict each other.
 """
 
 from __future__ import annotations
@@ -18,14 +19,32 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
+from publicsuffixlist import PublicSuffixList
+
 # Unicode's White_Space property (str.isspace also takes U+001C..1F, which are not white space).
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 WHITE += "\u2028\u2029\u202f\u205f\u3000"
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
-MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "entity_id", "n_enriched_rows"]
+MATCH_COLUMNS = [
+    *("match_quality", "match_status", "match_tier", "matched_on", "entity_id", "n_enriched_rows"),
+    *("duplicate_in_original", "match_explanation"),
+]
 GROUP_STRATEGIES = {"first", "last", "longest", "most_complete", "source_priority", "most_recent"}
-KEY_TYPES = ("email", "phone", "linkedin")
+KEY_TYPES = ("email", "phone", "linkedin", "domain")
 POLICIES = {"fill", "update", "suffix", "replace"}
+HUB_LIMITS = {"email": 5, "phone": 3, "linkedin": 5, "external_id": 10, "domain": 3}
+OTHER_HUB_LIMIT = 5
+CONTRADICTION_MODES = {
+    "phone": "name",
+    "domain": "name",
+    "linkedin": "name",
+}  # the weak types: strangers share them rightly
+MAX_ENTITY_SIZE = 50
+# Columns that name a person, after aliases. The order of the last three is their precedence in a row.
+SURNAME, GIVEN, FULL_NAMES = "last_name", "first_name", ("full_name", "name")
+
+Key = tuple[str, str]  # (label of a tier, normalised value)
+Id = tuple[str, int]  # (source, row) of a record; the original's source is 'original'
 
 
 @dataclass
@@ -38,12 +57,22 @@ class Table:
 
 @dataclass
 class Result:
-    """merged_result (columns, rows in file order, '' for null) and crosswalk, a set of
-    (source, source_row, original_row, entity_id, match_tier, matched_on), row numbers 1-based ints."""
+    """What a merge leaves behind; row numbers are 1-based ints.
+
+    merged_result is columns and rows (in file order, '' for null, None for match_explanation, which is
+    not foretold). crosswalk: (source, source_row, original_row, entity_id, match_tier, matched_on).
+    guards: (guard, label, value) of values that are blocked, hubs or contradictory. entity_guards: (guard,
+    ids) of components that are bad when all tiers join. entities: vendor row -> entity_id, quarantined
+    and keyless rows left out. keys: row of either side -> its usable keys.
+    """
 
     columns: list[str]
-    rows: list[list[str]]
+    rows: list[list[str | None]]
     crosswalk: set[tuple[str, int, int, str, int, str]]
+    guards: set[tuple[str, str, str]]
+    entity_guards: set[tuple[str, frozenset[Id]]]
+    entities: dict[Id, str]
+    keys: dict[Id, set[Key]]
 
 
 @dataclass
@@ -56,6 +85,8 @@ class Seeds:
     name_columns: set[str] = field(default_factory=set)
     role_mailboxes: set[str] = field(default_factory=set)  # local parts
     tag_providers: set[str] = field(default_factory=set)  # domains where +tag means nothing
+    test_addresses: set[str] = field(default_factory=set)  # test@test.com, noreply@ or @example.com
+    mail_domains: set[str] = field(default_factory=set)  # of free and of disposable mailboxes
 
     def __post_init__(self):
         self.sentinels = {normalized(sentinel): kept for sentinel, kept in self.sentinels.items()}
@@ -71,27 +102,79 @@ class File:
     is_original: bool
 
 
-@dataclass
+@dataclass(eq=False)  # a record is itself, whatever it holds
 class Record:
-    """One vendor row. values: column -> cell in NFC, non-blank cells only. keys: typed key -> tier."""
+    """One row. values: column -> cell in NFC, non-blank cells only (vendor rows)."""
 
     source: str
     row: int
-    ord: tuple[int, int]  # (file, row): unique, ends every order (§6)
+    ord: tuple[int, int]  # (file, row), the original is file 0: unique, ends every order (§6)
     region: str | None
     values: dict[str, str]
-    keys: dict[str, int]
+    keys: set[Key]  # usable ones
+    blocked: set[Key]
+    emails: set[str]  # usable ones, whether e-mail is a tier or not
+    name: tuple[str, str] | None  # (surname, given), folded
+    links: set[Key] = field(default_factory=set)  # (label, link value): what joins it with others
+
+    @property
+    def id(self) -> Id:
+        return self.source, self.row
+
+
+@dataclass
+class Guards:
+    """The spec's guards with their defaults; None is off."""
+
+    hub: dict[str, int | None]  # label -> limit
+    contradiction: dict[str, str | None]  # weak label -> 'name' or 'surname'
+    max_entity_size: int | None
+    blocked: set[Key]
+    blocked_domains: set[str]
+    allow_test_addresses: bool
+
+
+@dataclass
+class Decisions:
+    """The assertions: ids of the records at the ends of each line that has a decision."""
+
+    must: list[set[Id]]  # both ends together
+    cannot: list[tuple[set[Id], set[Id]]]
+
+
+@dataclass
+class Rules:
+    """What decides who is who: labels by tier (the first is tier 1), guards, decisions."""
+
+    labels: list[str]
+    guards: Guards
+    decisions: Decisions
+
+    def tier(self, key: Key) -> int:
+        return self.labels.index(key[0]) + 1
+
+
+@dataclass
+class Entity:
+    """Records, in ord, that are one person; level is None for a quarantined one, which has no id."""
+
+    records: list[Record]
+    level: int | None
+    entity_id: str | None
 
 
 @dataclass
 class Link:
-    """An original row touches an entity (its records, in ord) through a key of this tier."""
+    """An original row touches an entity through a link value of this tier, or 0: by assertion."""
 
-    records: list[Record]
-    entity_id: str
+    entity: Entity
     tier: int
     matched_on: str
-    direct: bool  # every record of the entity shares a key with the original
+    direct: bool  # every record of the entity shares a link value or a must-link line with the original
+
+    @property
+    def records(self) -> list[Record]:
+        return self.entity.records
 
 
 def load_seeds(folder: str | Path) -> dict:
@@ -109,6 +192,11 @@ def load_seeds(folder: str | Path) -> dict:
         "name_columns": {r["column"] for r in read("name_columns.csv")},
         "role_mailboxes": {r["local_part"] for r in read("role_mailboxes.csv")},
         "tag_providers": {r["domain"] for r in read("tag_providers.csv")},
+        "test_addresses": {
+            {"local part": "{}@", "domain": "@{}", "address": "{}"}[r["part"]].format(r["value"])
+            for r in read("test_addresses.csv")
+        },
+        "mail_domains": {r["domain"] for r in read("mail_domains.csv")},
     }
 
 
@@ -211,6 +299,7 @@ def key_type(column: str, seeds: Seeds) -> str | None:
 
 
 def email_keys(cell: str, seeds: Seeds) -> list[str]:
+    """All valid addresses, those of roles and tests too: whether one is usable is blocked()'s to say."""
     label = r"[^\W_]+(-+[^\W_]+)*"
     angled = re.findall("<([^<>]*@[^<>]*)>", nfc(cell))
     keys = []
@@ -230,13 +319,13 @@ def email_keys(cell: str, seeds: Seeds) -> list[str]:
             local = local.split("+")[0]
         if domain == "gmail.com":  # and nowhere else: a.b@corp.com is not ab@corp.com
             local = local.replace(".", "")
-        if local and local not in seeds.role_mailboxes:
+        if local:
             keys.append(f"{local}@{domain}")
     return keys
 
 
 def phone_keys(cell: str, region: str | None) -> list[str]:
-    """E.164 of a North American or French number: all that the tests generate."""
+    """E.164 of a North American or French number, fake ones too: all that the tests generate."""
     text = normalized(cell)
     text = re.sub(r"[ ,;]*(extension|ext\.?|x|#)[ .:]*[0-9]+$", "", text)
     if not re.fullmatch(r"[ (]*\+?[0-9 ().\-/\u2010-\u2015]+", text):
@@ -258,11 +347,13 @@ def phone_keys(cell: str, region: str | None) -> list[str]:
     french = re.fullmatch("330?([1-9][0-9]{8})", number)  # +33 (0)6 …
     if not american and not french:
         return []
-    country, national = ("1", american[1]) if american else ("33", french[1])
-    steps = {(int(b) - int(a)) % 10 for a, b in pairwise(national)}
-    if steps in ({0}, {1}, {9}):  # 222 222 2222, 234 567 8901, 987 654 3210
-        return []
-    return [f"+{country}{national}"]
+    return [f"+1{american[1]}" if american else f"+33{french[1]}"]
+
+
+def is_fake_phone(number: str) -> bool:
+    """222 222 2222, 234 567 8901, 987 654 3210: all digits equal, or counting up or down."""
+    national = number.removeprefix("+1") if number.startswith("+1") else number.removeprefix("+33")
+    return {(int(b) - int(a)) % 10 for a, b in pairwise(national)} in ({0}, {1}, {9})
 
 
 def linkedin_keys(cell: str) -> list[str]:
@@ -274,6 +365,20 @@ def linkedin_keys(cell: str) -> list[str]:
     return [f"{kind}/{slug if slug.startswith(('ACoAA', 'ACwAA')) else slug.lower()}"]
 
 
+def domain_keys(cell: str) -> list[str]:
+    """The registrable domain of an ASCII host, URL or address: all that the tests generate."""
+    host = re.sub("^[a-z]+:/*", "", without_white(cell).lower())
+    host = re.split("[/?#]", host)[0].rpartition("@")[2].partition(":")[0].removesuffix(".")
+    found = PublicSuffixList(accept_unknown=False).privatesuffix(host)
+    return [found] if found else []
+
+
+def is_test_domain(domain: str, seeds: Seeds) -> bool:
+    """A domain of the seed, or one below it."""
+    labels = domain.split(".")
+    return any("@" + ".".join(labels[i:]) in seeds.test_addresses for i in range(len(labels)))
+
+
 def type_keys(kind: str | None, cell: str, region: str | None, seeds: Seeds) -> list[str]:
     """The keys of a cell of a column of this key type; none for other columns."""
     if kind == "email":
@@ -282,6 +387,8 @@ def type_keys(kind: str | None, cell: str, region: str | None, seeds: Seeds) -> 
         return phone_keys(cell, region)
     if kind == "linkedin":
         return linkedin_keys(cell)
+    if kind == "domain":
+        return domain_keys(cell)
     return []
 
 
@@ -300,64 +407,335 @@ def tier_columns(tier: dict, file: File, seeds: Seeds) -> list[int]:
     return [i for i, name in enumerate(file.names) if name and key_type(name, seeds) == tier["type"]]
 
 
-def row_keys(row: list[str], file: File, tiers: list[dict], seeds: Seeds) -> dict[str, int]:
-    """A row's typed keys 'label:value' -> position of the tier, 1 the strongest."""
-    keys = {}
-    for position, tier in enumerate(tiers, start=1):
+def tier_values(tier: dict, cell: str, region: str | None, seeds: Seeds) -> list[str]:
+    """The valid values of a cell that is not blank, blocked ones too."""
+    if tier.get("type") in KEY_TYPES:
+        return type_keys(tier["type"], cell, region, seeds)
+    # external_id compares like exact
+    return [normalized(cell) if tier.get("compare") == "normalized" else exact(cell)]
+
+
+def column_name(file: File, i: int) -> str:
+    return file.names[i] or canonical(file.headers[i], i + 1)
+
+
+def row_values(row: list[str], file: File, tiers: list[dict], seeds: Seeds) -> set[Key]:
+    """All valid (label, value) of a row, blocked ones too."""
+    found = set()
+    for tier in tiers:
         for i in tier_columns(tier, file, seeds):
-            if is_blank(row[i], file.names[i] or canonical(file.headers[i], i + 1), seeds):
-                continue
-            if tier.get("type") in KEY_TYPES:
-                values = type_keys(tier["type"], row[i], file.region, seeds)
-            else:  # external_id compares like exact
-                values = [normalized(row[i]) if tier.get("compare") == "normalized" else exact(row[i])]
-            for value in values:
-                keys[f"{tier_label(tier)}:{value}"] = position
-    return keys
+            if not is_blank(row[i], column_name(file, i), seeds):
+                found |= {(tier_label(tier), v) for v in tier_values(tier, row[i], file.region, seeds)}
+    return found
+
+
+# -- Blocked values (§4) and evidence (§5): who a row says it is --
+
+
+def is_off(setting: object) -> bool:
+    return setting is False or setting == "off"
+
+
+def blocked(label: str, kind: str | None, value: str, guards: Guards, seeds: Seeds) -> bool:
+    """A value that is valid and still says nothing about who somebody is. kind: the tier's key type."""
+    if (label, value) in guards.blocked:
+        return True
+    if kind == "email":
+        local, _, domain = value.partition("@")
+        if local in seeds.role_mailboxes or domain in guards.blocked_domains:
+            return True
+        is_test = bool({f"{local}@", value} & seeds.test_addresses) or is_test_domain(domain, seeds)
+        return is_test and not guards.allow_test_addresses
+    if kind == "domain":
+        is_test = is_test_domain(value, seeds) and not guards.allow_test_addresses
+        return is_test or value in seeds.mail_domains
+    return kind == "phone" and is_fake_phone(value)
+
+
+def folded(text: str) -> str:
+    """Lower case, accents folded, nothing but letters and digits: 'Ó Néill-Šá' -> 'oneillsa'."""
+    lower = "".join(char.lower() for char in text)  # letter by letter: a final sigma is a sigma
+    kept = ""
+    for char in unicodedata.normalize("NFD", lower):  # where an accent is a mark of its own
+        category = unicodedata.category(char)
+        kept += char if category[0] == "L" or category == "Nd" else ""
+    return nfc(kept)
+
+
+def words(text: str) -> list[str]:
+    """The folded words of a text; '-' is none."""
+    return [folded(word) for word in re.split(f"[{WHITE}]+", text) if folded(word)]
+
+
+def person_name(cells: dict[str, str]) -> tuple[str, str] | None:
+    """(surname, given) from a row's non-blank cells by column; None without a surname."""
+    if SURNAME in cells:
+        surname, given = folded(cells[SURNAME]), words(cells.get(GIVEN, ""))[:1]
+    else:
+        full = next((cells[column] for column in FULL_NAMES if column in cells), "")
+        before, comma, after = full.partition(",")
+        if comma:  # Doe, John X
+            surname, given = folded(before), words(after)[:1]
+        else:  # John X Doe; a single word is a surname
+            surname, given = (words(full) or [""])[-1], words(full)[:-1][:1]
+    return (surname, given[0] if given else "") if surname else None
+
+
+# -- Guards of values (§5): hubs and contradictions; what is left links --
+
+
+def people(carriers: list[Record], label: str, labels: list[str]) -> int:
+    """How many people carry a value, at least: the most distinct values under any other label."""
+    counts = [
+        len({value for record in carriers for found, value in record.keys if found == other})
+        for other in labels
+        if other != label
+    ]
+    if "email" not in labels:
+        counts.append(len({address for record in carriers for address in record.emails}))
+    return max(counts, default=0)
+
+
+def is_contradictory(carriers: list[Record], mode: str) -> bool:
+    """Names of more than one person meet under one value; unless two e-mail addresses say so, the names must be far apart."""
+    names = {record.name for record in carriers if record.name}
+    surnames = {surname for surname, _ in names}
+    full = {(surname, given) for surname, given in names if given}
+    givens = {given for _, given in full}
+    if len({address for record in carriers for address in record.emails}) >= 2:
+        return len(surnames) >= 2 or (mode == "name" and len(givens) >= 2)
+    # neither Jenny and Jennifer Null, nor Ann Lee and Lee Ann
+    return (
+        mode == "name"
+        and len(givens) >= 2
+        and (len({given[0] for given in givens}) >= 2 or len({surname for surname, _ in full}) >= 2)
+        and len({frozenset(name) for name in full}) >= 2
+    )
+
+
+def may_be_shared(label: str, value: str, holders: list[Record]) -> bool:
+    """Is it a value that strangers share? Of domains those of rows about companies are not."""
+    if label == "domain":
+        return any(record.name for record in holders if record.source != "original")
+    return label != "linkedin" or value.startswith("company/")
+
+
+def narrowed(record: Record, value: str, mode: str, labels: list[str]) -> set[str]:
+    """The link values that stand in for a contradictory value: it joins only who shares the name too."""
+    values = set()
+    if record.name:
+        values.add(" ".join([value, *record.name] if mode == "name" else [value, record.name[0]]))
+    if "email" not in labels:  # otherwise the address links by its own tier
+        values |= {f"{value} {address}" for address in record.emails}
+    return values
+
+
+def link_records(records: list[Record], rules: Rules) -> set[tuple[str, str, str]]:
+    """Gives every record of both sides its links; returns (guard, label, value) of the values that don't link."""
+    events = {("blocked", *key) for record in records for key in record.blocked}
+    for label, value in {key for record in records for key in record.keys}:
+        holders = [record for record in records if (label, value) in record.keys]
+        # a domain is shared by every colleague in the CRM: only vendor rows are counted
+        carriers = [r for r in holders if label != "domain" or r.source != "original"]
+        limit = rules.guards.hub.get(label)
+        mode = rules.guards.contradiction.get(label)
+        if limit is not None and people(carriers, label, rules.labels) > limit:
+            events.add(("hub", label, value))
+        elif mode is not None and may_be_shared(label, value, holders) and is_contradictory(holders, mode):
+            events.add(("contradiction", label, value))
+            for record in holders:
+                record.links |= {(label, v) for v in narrowed(record, value, mode, rules.labels)}
+        else:
+            for record in holders:
+                record.links.add((label, value))
+    return events
+
+
+# -- Decisions (§5): assertions of a person --
+
+
+def read_end(
+    line: dict, end: str, records: list[Record], tiers: list[dict], region: str | None, seeds: Seeds
+) -> tuple[Id | None, set[Id]]:
+    """An end of a line: the row it names, if it names one; and the ids of all records that it means."""
+    key, source, row = (exact(line.get(f"{end}_{part}") or "") for part in ("key", "source", "row"))
+    if key:
+        label, _, cell = key.partition(":")
+        tier = next((tier for tier in tiers if tier_label(tier) == label), None)
+        values = (
+            [] if tier is None or is_blank(cell, label, seeds) else tier_values(tier, cell, region, seeds)
+        )
+        if not values:
+            raise ValueError(f"not a key: {key!r}")
+        return None, {r.id for r in records if any((label, value) in r.keys for value in values)}
+    if not source or not row:
+        raise ValueError(f"end {end} is missing in {line}")
+    found = [r.id for r in records if r.source == source and str(r.row) == row]
+    if not found:
+        raise ValueError(f"no row {row} of {source!r}")
+    return found[0], set(found)
+
+
+def read_decisions(
+    lines: list[dict], records: list[Record], tiers: list[dict], region: str | None, seeds: Seeds
+) -> Decisions:
+    """The assertions file's rows -> decisions. records: of both sides."""
+    decisions = Decisions([], [])
+    for line in lines:
+        decision = exact(line.get("decision") or "")
+        if decision == "":  # undecided yet
+            continue
+        if decision not in ("must_link", "cannot_link"):
+            raise ValueError(f"unknown decision {decision!r}")
+        a_row, a = read_end(line, "a", records, tiers, region, seeds)
+        b_row, b = read_end(line, "b", records, tiers, region, seeds)
+        if a_row and a_row == b_row:
+            raise ValueError(f"both ends are row {a_row}")
+        if decision == "cannot_link" and a and a == b:
+            raise ValueError("both ends are the same key")
+        if not a or not b:  # a key that no row has: nothing is decided
+            continue
+        if decision == "cannot_link":
+            if not a_row and not b_row:  # an original that has both keys takes both entities
+                both = {one for one in a & b if one[0] == "original"}
+                a, b = a - both, b - both
+            decisions.cannot.append((a, b))
+            continue
+        if a_row and b_row and a_row[0] == b_row[0] == "original":
+            raise ValueError("rows of the original are never joined")
+        decisions.must.append(a | b)
+    return decisions
+
+
+def forbidden(ids: set[Id], decisions: Decisions) -> bool:
+    """These records hold both ends of a cannot-link line."""
+    return any(ids & a and ids & b for a, b in decisions.cannot)
+
+
+def check_decisions(originals: list[Record], vendor_rows: list[Record], rules: Rules) -> None:
+    """Must-links that a cannot-link forbids can't both be true: the merge is refused."""
+    decisions = rules.decisions
+    for component in components(vendor_rows, 0, rules):
+        ids = {record.id for record in component}
+        asserted = any(ids & line for line in decisions.must)  # else it is quarantined
+        if asserted and forbidden(ids, decisions):
+            raise ValueError("must-links join what a cannot-link keeps apart")
+        for o in originals:
+            linked = any(o.id in line and line & ids for line in decisions.must)
+            if linked and kept_apart(o, component, decisions):
+                raise ValueError(f"a must-link links original row {o.row} with what a cannot-link keeps away")
 
 
 # -- Entities and links (§5) --
 
 
-def components(records: list[Record]) -> list[list[Record]]:
-    """Records that share a key, over any number of steps; those without keys are in none."""
-    groups = [[record] for record in records if record.keys]
-    joined = True
-    while joined:
-        joined = False
-        for a in groups:
-            for b in groups:
-                if a is not b and any(p.keys.keys() & q.keys.keys() for p in a for q in b):
-                    a.extend(b)
-                    b.clear()
-                    joined = True
-        groups = [group for group in groups if group]
-    return [sorted(group, key=lambda record: record.ord) for group in groups]
+def joined(a: Record, b: Record, level: int, rules: Rules) -> bool:
+    """An edge: a shared link value of a tier up to this level, or must-link lines (tier 0): one of both records, or
+    two that each link one of them to the same original, for what is the same person is one entity."""
+    if any(rules.tier(key) <= level for key in a.links & b.links):
+        return True
+    lines_a = [line for line in rules.decisions.must if a.id in line]
+    lines_b = [line for line in rules.decisions.must if b.id in line]
+    return any(
+        b.id in line or any(source == "original" for source, _ in line & other)
+        for line in lines_a
+        for other in lines_b
+    )
 
 
-def entity_id(records: list[Record]) -> str:
-    smallest = min((key for record in records for key in record.keys), key=lambda key: key.encode())
-    return hashlib.md5(smallest.encode()).hexdigest()
+def components(records: list[Record], level: int, rules: Rules) -> list[list[Record]]:
+    """Records that are joined, over any number of steps."""
+    rest = sorted(records, key=lambda record: record.ord)
+    groups = []
+    while rest:
+        group = [rest.pop(0)]
+        for a in group:  # which grows meanwhile
+            found = [b for b in rest if joined(a, b, level, rules)]
+            group += found
+            rest = [b for b in rest if b not in found]
+        groups.append(sorted(group, key=lambda record: record.ord))
+    return groups
 
 
-def links_of(keys: dict[str, int], entities: list[list[Record]], labels: list[str]) -> list[Link]:
+def faults(component: list[Record], rules: Rules) -> set[str]:
+    """The guards that a component breaks. Records with the very same keys count once."""
+    limit = rules.guards.max_entity_size
+    found = set()
+    size = len({frozenset(record.keys) for record in component})
+    # what people joined is as large as they say
+    if limit is not None and size > limit and len(components(component, 0, rules)) > 1:
+        found.add("max_entity_size")
+    if forbidden({record.id for record in component}, rules.decisions):
+        found.add("cannot_link")
+    return found
+
+
+def resolve(records: list[Record], level: int, rules: Rules) -> list[Entity]:
+    """Components up to this level; a bad one is resolved again without its weakest tier."""
+    entities = []
+    for component in components(records, level, rules):
+        if not faults(component, rules):
+            entities.append(Entity(component, level, entity_id(component, level, rules)))
+        elif level > 1:
+            entities += resolve(component, level - 1, rules)
+        else:
+            entities.append(Entity(component, None, None))
+    return entities
+
+
+def entity_id(records: list[Record], level: int, rules: Rules) -> str:
+    """The smallest typed key that links; a whole one before one that a name or an address narrows."""
+    links = [
+        (key not in r.keys, f"{key[0]}:{key[1]}".encode())
+        for r in records
+        for key in r.links
+        if rules.tier(key) <= level
+    ]
+    if not links:  # joined by assertion only, or all that it carries is shared by too many
+        file, row = records[0].ord
+        links = [(True, f"record:{file * 2**32 + row}".encode())]
+    return hashlib.md5(min(links)[1]).hexdigest()
+
+
+def kept_apart(original: Record, records: list[Record], decisions: Decisions) -> bool:
+    """A cannot-link line has the original at one end and one of the records at the other."""
+    ids = {record.id for record in records}
+    return any(
+        (original.id in one and ids & other) or (original.id in other and ids & one)
+        for one, other in decisions.cannot
+    )
+
+
+def links_of(original: Record, entities: list[Entity], rules: Rules) -> list[Link]:
     """The entities an original touches, in the order in which they may fill its cells."""
     links = []
-    for records in entities:
-        shared = {tier for record in records for key, tier in record.keys.items() if key in keys}
-        if shared:
-            matched_on = "+".join(label for tier, label in enumerate(labels, start=1) if tier in shared)
-            direct = all(record.keys.keys() & keys.keys() for record in records)
-            links.append(Link(records, entity_id(records), min(shared), matched_on, direct))
+    for entity in entities:
+        if entity.level is None or kept_apart(original, entity.records, rules.decisions):
+            continue
+        tiers = set()
+        sharers = 0
+        for record in entity.records:
+            by = {rules.tier(key) for key in original.links & record.links}
+            by = {tier for tier in by if tier <= entity.level}
+            if any(original.id in line and record.id in line for line in rules.decisions.must):
+                by.add(0)
+            tiers |= by
+            sharers += bool(by)
+        if tiers:
+            names = ["assertion", *rules.labels]
+            matched_on = "+".join(names[tier] for tier in sorted(tiers))
+            links.append(Link(entity, min(tiers), matched_on, sharers == len(entity.records)))
     return sorted(links, key=lambda link: (link.tier, link.records[0].ord))
 
 
-def match_status(keys: dict[str, int], links: list[Link]) -> str:
+def match_status(original: Record, links: list[Link], vendor_rows: list[Record]) -> str:
     if len(links) > 1:
         return "ambiguous"
     if links:
         return "matched_direct" if links[0].direct else "matched_transitive"
-    return "unmatched" if keys else "no_valid_key"
+    if any(original.keys & record.keys for record in vendor_rows):  # a guard or a decision refused it
+        return "possibly_related"
+    return "unmatched" if original.keys else "no_valid_key"
 
 
 # -- Survivorship (§6) --
@@ -494,50 +872,127 @@ def read_file(table: Table, spec: dict, settings: dict, is_original: bool, seeds
     return File(table.headers, names, settings.get("region") or spec.get("region"), is_original)
 
 
+def limit_of(setting: object) -> int | None:
+    return None if is_off(setting) else int(setting)
+
+
+def by_label(setting: object, defaults: dict) -> dict:
+    """A guard's setting by label, over its defaults; off is off for all."""
+    if is_off(setting):
+        return {label: "off" for label in defaults}
+    return defaults | {canonical(label): value for label, value in (setting or {}).items()}
+
+
+def read_guards(spec: dict, tiers: list[dict], seeds: Seeds) -> Guards:
+    given = spec.get("guards") or {}
+    hub = by_label(
+        given.get("hub"), {label: HUB_LIMITS.get(label, OTHER_HUB_LIMIT) for label in map(tier_label, tiers)}
+    )
+    modes = by_label(given.get("contradiction"), CONTRADICTION_MODES)
+    guards = Guards(
+        {label: limit_of(limit) for label, limit in hub.items()},
+        {label: None if is_off(mode) else mode for label, mode in modes.items()},
+        limit_of(given.get("max_entity_size", MAX_ENTITY_SIZE)),
+        set(),
+        set(),
+        bool(given.get("allow_test_addresses")),
+    )
+    for entry in given.get("blocked") or []:
+        if exact(entry).startswith("@"):  # every address of the domain, spelled as its addresses are
+            guards.blocked_domains |= {key.split("@")[1] for key in email_keys(f"x{exact(entry)}", seeds)}
+            continue
+        for tier in [*tiers, {"type": "email"}]:  # e-mail is evidence, also where it is no tier
+            values = tier_values(tier, entry, spec.get("region"), seeds)
+            guards.blocked |= {(tier_label(tier), value) for value in values}
+    return guards
+
+
+def read_records(
+    source: str, number: int, file: File, table: Table, tiers: list[dict], guards: Guards, seeds: Seeds
+) -> list[Record]:
+    """The rows of a file as records; number is 0 for the original."""
+    kinds = {tier_label(tier): tier.get("type") for tier in tiers}
+    records = []
+    for row_number, row in enumerate(table.rows, start=1):
+        named = {column_name(file, i): cell for i, cell in enumerate(row) if file.names[i]}
+        values = {name: nfc(cell) for name, cell in named.items() if not is_blank(cell, name, seeds)}
+        found = row_values(row, file, tiers, seeds)
+        unusable = {(label, v) for label, v in found if blocked(label, kinds[label], v, guards, seeds)}
+        addresses = {v for _, v in row_values(row, file, [{"type": "email"}], seeds)}
+        emails = {v for v in addresses if not blocked("email", "email", v, guards, seeds)}
+        records.append(
+            Record(source, row_number, (number, row_number), file.region, values,
+                   found - unusable, unusable, emails, person_name(values))
+        )  # fmt: skip
+    return records
+
+
 def read_vendors(
-    spec: dict, tiers: list[dict], enriched: list[tuple[str, Table]], seeds: Seeds
+    spec: dict, tiers: list[dict], enriched: list[tuple[str, Table]], guards: Guards, seeds: Seeds
 ) -> tuple[list[str], list[Record]]:
     """All vendor columns in order of first appearance, and all vendor rows in ord."""
     columns, records = [], []
-    for number, (source, table) in enumerate(enriched):
-        settings = spec["enriched"][number] if spec.get("enriched") else {}
+    for number, (source, table) in enumerate(enriched, start=1):
+        settings = spec["enriched"][number - 1] if spec.get("enriched") else {}
         if settings.get("name", source) != source:
-            raise ValueError(f"file {number + 1} is {source!r} here and not in the spec")
+            raise ValueError(f"file {number} is {source!r} here and not in the spec")
         file = read_file(table, spec, settings, False, seeds)
         if None in file.names:
             raise ValueError(f"{source}: no name left for {table.headers[file.names.index(None)]!r}")
         columns += [name for name in file.names if name not in columns]
-        for row_number, row in enumerate(table.rows, start=1):
-            cells = dict(zip(file.names, row, strict=True))
-            values = {name: nfc(cell) for name, cell in cells.items() if not is_blank(cell, name, seeds)}
-            keys = row_keys(row, file, tiers, seeds)
-            records.append(Record(source, row_number, (number, row_number), file.region, values, keys))
+        records += read_records(source, number, file, table, tiers, guards, seeds)
     return columns, records
 
 
-def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seeds_) -> Result:
-    """spec and tables -> Result. Keyword arguments: the fields of Seeds, as load_seeds() gives them."""
-    seeds = Seeds(**seeds_)
+def read_tiers(spec: dict) -> list[dict]:
     tiers = [{"type": tier} if isinstance(tier, str) else tier for tier in spec["match_on"]]
     labels = [tier_label(tier) for tier in tiers]
     if any(tier.get("type", "external_id") not in (*KEY_TYPES, "external_id") for tier in tiers):
         raise ValueError(f"unknown key type in {tiers}")
     if len(set(labels)) < len(labels):
         raise ValueError(f"match_on names a label twice: {labels}")
+    return tiers
+
+
+def without_match_columns(original: Table) -> Table:
+    """A previous merge's result without its match columns: they are not the CRM's."""
+    if not set(MATCH_COLUMNS) <= set(original.headers):
+        return original
+    kept = [i for i, header in enumerate(original.headers) if header not in MATCH_COLUMNS]
+    rows = [[row[i] for i in kept] for row in original.rows]
+    return Table([original.headers[i] for i in kept], rows)
+
+
+def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seeds_) -> Result:
+    """spec and tables -> Result. Keyword arguments: the fields of Seeds, as load_seeds() gives them."""
+    seeds = Seeds(**seeds_)
+    tiers = read_tiers(spec)
     strategies = {"default": "first"} | {canonical(c): s for c, s in (spec.get("strategies") or {}).items()}
     policies = {"default": "fill"} | {canonical(c): p for c, p in (spec.get("overwrite") or {}).items()}
     if not set(policies.values()) <= POLICIES:
         raise ValueError(f"unknown policy in {policies}")
+    guards = read_guards(spec, tiers, seeds)
 
-    if set(MATCH_COLUMNS) <= set(original.headers):  # a previous merge: these are not the CRM's
-        kept = [i for i, header in enumerate(original.headers) if header not in MATCH_COLUMNS]
-        rows = [[row[i] for i in kept] for row in original.rows]
-        original = Table([original.headers[i] for i in kept], rows)
+    original = without_match_columns(original)
     file = read_file(original, spec, spec.get("original") or {}, True, seeds)
     crm = file.names
+    originals = read_records("original", 0, file, original, tiers, guards, seeds)
+    vendor_columns, vendor_rows = read_vendors(spec, tiers, enriched, guards, seeds)
 
-    vendor_columns, records = read_vendors(spec, tiers, enriched, seeds)
-    entities = components(records)
+    both = originals + vendor_rows
+    decisions = read_decisions(spec.get("assertions") or [], both, tiers, spec.get("region"), seeds)
+    rules = Rules([tier_label(tier) for tier in tiers], guards, decisions)
+    events = link_records(both, rules)
+    check_decisions(originals, vendor_rows, rules)
+    asserted = set().union(*decisions.must, *(a | b for a, b in decisions.cannot))
+    members = [record for record in vendor_rows if record.keys or record.id in asserted]
+    entities = resolve(members, len(tiers), rules)
+    entity_events = {
+        (guard, frozenset(record.id for record in component))
+        for component in components(members, len(tiers), rules)
+        for guard in faults(component, rules)
+    }
+
     groups = read_groups(spec, vendor_columns)
     policy = {name: policies.get(name, policies["default"]) for name in crm if name in vendor_columns}
     added = {}  # output column -> vendor column
@@ -552,10 +1007,12 @@ def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seed
     if len({column.lower() for column in columns}) < len(columns):
         raise ValueError(f"column names clash: {columns}")
 
-    result = Result(columns, [], set())
-    for number, row in enumerate(original.rows, start=1):
-        keys = row_keys(row, file, tiers, seeds)
-        links = links_of(keys, entities, labels)
+    ids = {r.id: entity.entity_id for entity in entities if entity.level for r in entity.records}
+    keys = {record.id: record.keys for record in both}
+    result = Result(columns, [], set(), events, entity_events, ids, keys)
+    links_by_row = [links_of(record, entities, rules) for record in originals]
+    touched = [link.entity.entity_id for links in links_by_row for link in links]
+    for record, row, links in zip(originals, original.rows, links_by_row, strict=True):
         offer = enrichment(links, vendor_columns, strategies, groups, seeds)
 
         # §6 groups under fill: one cell of the CRM's own holds the vendor's whole group back
@@ -580,11 +1037,14 @@ def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seed
         first = links[0] if links else None
         result.rows.append(
             cells
-            + ["matched" if first else "unmatched", match_status(keys, links)]
-            + ([str(first.tier), first.matched_on, first.entity_id] if first else ["", "", ""])
+            + ["matched" if first else "unmatched", match_status(record, links, vendor_rows)]
+            + ([str(first.tier), first.matched_on, first.entity.entity_id] if first else ["", "", ""])
             + [str(sum(len(link.records) for link in links))]
+            + ["true" if any(touched.count(link.entity.entity_id) > 1 for link in links) else "false"]
+            + [None]
         )
         for link in links:
             for r in link.records:
-                result.crosswalk.add((r.source, r.row, number, link.entity_id, link.tier, link.matched_on))
+                ends = (r.source, r.row, record.row)
+                result.crosswalk.add((*ends, link.entity.entity_id, link.tier, link.matched_on))
     return result

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from tests import oracle
 from tests.oracle import Table
 
+SEEDS = oracle.load_seeds(Path(__file__).parent.parent / "seeds/reference")
 PEOPLE = 6
 SENTINELS = ["n/a", "NULL", " - ", "unknown"]
 BLANKS = ["", "", " ", "\t", "\u00a0", "\u200b"]
@@ -30,7 +34,19 @@ ODD = [
     "{{ x }}",
     "'; drop table x",
 ]
-COLUMNS = ["first_name", "title", "street", "zip", "city", "employees", "notes", "updated_at"]
+COLUMNS = ["title", "street", "zip", "city", "employees", "notes", "updated_at"]
+# How files name people: one surname in two spellings, one given name in two, surnames that are sentinels.
+SURNAMES = ["Doe", " DOE ", "Döe", "Roe", "O'Neil", "van Roe", "Null"]
+GIVENS = ["Ann", "Ánn", "ann  marie", "Bob", "B."]
+FULLS = ["Ann Doe", "Doe, Ann X", "Bob Marie Doe", "Roe", "Doe,", "O'Neil , Bob", "ann van Roe"]
+NAMES = [
+    ["first_name", "last_name"],
+    ["full_name"],
+    ["contact_name"],
+    ["last_name", "full_name"],
+    ["first_name"],
+    [],
+]
 STRATEGIES = [
     "first",
     "last",
@@ -48,6 +64,10 @@ EMAILS = [f"p{i}@firm{i % 3}.com" for i in range(PEOPLE)] + [f"p.{i}@gmail.com" 
 PHONES = [f"21255501{i:02d}" for i in range(PEOPLE)]
 SLUGS = [f"person-{i}" for i in range(PEOPLE)]
 TAXES = [f"T {i}" for i in range(PEOPLE)]
+TEST_EMAILS = ["info@firm1.com", "noreply@firm1.com", "test@test.com", "someone@example.com"]
+FAKE_PHONES = ["2345678901", "7654321098", "+33 6 66 66 66 66", "2.125550101E+09", "6.12E+11"]
+
+GUARDS_OFF: dict[str, Any] = {"hub": "off", "contradiction": "off", "max_entity_size": "off"}
 
 
 @dataclass
@@ -65,7 +85,7 @@ def blank() -> st.SearchStrategy[str]:
 
 @st.composite
 def email(draw: st.DrawFn) -> str:
-    address = draw(st.sampled_from([*EMAILS, "info@firm1.com", "not an address", "a@b@c.com"]))
+    address = draw(st.sampled_from([*EMAILS, *TEST_EMAILS, "not an address", "a@b@c.com"]))
     spelling = draw(
         st.sampled_from(
             ["{}", " {} ", "mailto:{}", "Doe, J <{}>", "{}\u00a0", "\u200b{}", "{};", "{}, other@x.org"]
@@ -79,6 +99,8 @@ def email(draw: st.DrawFn) -> str:
 
 @st.composite
 def phone(draw: st.DrawFn) -> str:
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.sampled_from(FAKE_PHONES))
     number = draw(st.sampled_from(PHONES))
     spelling = draw(
         st.sampled_from(
@@ -127,16 +149,31 @@ def cells(column: str) -> st.SearchStrategy[str]:
     """Cells of a column, blank about a third of the time."""
     kind = {"Email 1": email(), "email": email(), "work_email": email(), "Phone": phone(), "telephone": phone(),
             "LinkedIn": linkedin(), "linkedin_url": linkedin(), "Tax No": tax(), "tax_no": tax(),
-            "crm_id": st.sampled_from(["1", "2", "3", "01"])}.get(column, value())  # fmt: skip
+            "crm_id": st.sampled_from(["1", "2", "3", "01"]),
+            **dict.fromkeys(["First Name", "first_name"], st.sampled_from(GIVENS)),
+            **dict.fromkeys(["Last Name", "last_name"], st.sampled_from(SURNAMES)),
+            **dict.fromkeys(["Full Name", "full_name", "contact_name"], st.sampled_from(FULLS))}.get(column, value())  # fmt: skip
     return st.one_of(kind, kind, blank())
 
 
+def crowded_cells(column: str) -> st.SearchStrategy[str]:
+    """Cells that strangers share, so that guards have something to do: two numbers, few blanks, plain spellings."""
+    emails = [*EMAILS[:PEOPLE], *EMAILS[:PEOPLE], *TEST_EMAILS[:2], ""]
+    numbers = [*PHONES[:2] * 4, FAKE_PHONES[0], FAKE_PHONES[3], ""]
+    slugs = [*(f"linkedin.com/in/{slug}" for slug in SLUGS[:3]), "", ""]
+    kind = {"Email 1": emails, "email": emails, "work_email": emails, "Phone": numbers, "telephone": numbers,
+            "LinkedIn": slugs, "linkedin_url": slugs}.get(column)  # fmt: skip
+    return st.sampled_from(kind) if kind else cells(column)
+
+
 @st.composite
-def tables(draw: st.DrawFn, keys: list[str], others: list[str], most: int) -> Table:
-    headers = keys + draw(st.lists(st.sampled_from(others), unique=True, max_size=5))
+def tables(draw: st.DrawFn, keys: list[str], others: list[str], most: int, crowded: bool = False) -> Table:
+    headers = keys + draw(st.lists(st.sampled_from(others), unique=True, max_size=1 if crowded else 5))
     headers = draw(st.permutations(headers))
-    n = draw(st.integers(0, most))
-    return Table(list(headers), [[draw(cells(header)) for header in headers] for _ in range(n)])
+    n = draw(st.integers(3 if crowded else 0, most))
+    kinds = [crowded_cells(header) if crowded else cells(header) for header in headers]
+    rows = [[draw(kind) for kind in kinds] for _ in range(n)]
+    return Table(list(headers), rows)
 
 
 @st.composite
@@ -147,43 +184,154 @@ def strategies_of(draw: st.DrawFn, vendors: list[str]) -> Any:
     return {name: "updated_at"} if name == "most_recent" else name
 
 
+def labels_of(spec: dict[str, Any]) -> list[str]:
+    return [oracle.tier_label(tier) for tier in oracle.read_tiers(spec)]
+
+
 @st.composite
-def merges(draw: st.DrawFn, policies: list[str] | None = None, keys_only: bool = False) -> Case:
-    """Random merges; the columns a spec names are in at least one vendor file."""
-    vendors = draw(st.sampled_from([["a"], ["a", "b"], ["b", "a", "c"]]))
-    original = draw(
-        tables(
-            ["Id", "Email 1", "Phone", "LinkedIn", "Tax No"],
-            ["First Name", "Title", "Street", "ZIP", "City", "Employees", "own column"],
-            8,
+def guards(draw: st.DrawFn, labels: list[str]) -> dict[str, Any]:
+    """Limits so small that a few rows break them; each may be left at its default or switched off."""
+    limits = st.sampled_from([1, 1, 2, 3, "off"])
+    modes = st.sampled_from(["name", "surname", "off"])
+    blocks = ["P0@Firm0.com", "@firm1.com", "@googlemail.com"]
+    blocks += ["(212) 555-0101", "+1 212 555 0102"] if "phone" in labels else []
+    blocks += ["T 2", "1"] if "tax_no" in labels else []
+    settings = {
+        "hub": st.one_of(st.just("off"), st.dictionaries(st.sampled_from(labels), limits, min_size=1)),
+        "max_entity_size": st.sampled_from([1, 2, 3, 4, 5, 6, "off"]),
+        "blocked": st.lists(st.sampled_from(blocks), unique=True, max_size=2),
+        "allow_test_addresses": st.booleans(),
+    }
+    if "phone" in labels:
+        settings["contradiction"] = st.one_of(st.just("off"), st.fixed_dictionaries({"phone": modes}))
+    return draw(st.fixed_dictionaries({}, optional=settings))
+
+
+@st.composite
+def raised(draw: st.DrawFn, labels: list[str]) -> tuple[dict, dict]:
+    """The same guard twice, the second time with a higher limit; the others are off."""
+    limits = [1, 2, 3, "off"]
+    low = draw(st.integers(0, 2))
+    high = draw(st.integers(low + 1, 3))
+    label = draw(st.sampled_from(labels))
+    modes = ["name", "surname", "off"]
+    mode = draw(st.integers(0, 1))
+    kinds = {
+        "hub": ({label: limits[low]}, {label: limits[high]}),
+        "max_entity_size": (limits[low], limits[high]),
+        "blocked": (["@firm1.com", "P0@Firm0.com"], draw(st.sampled_from([["@firm1.com"], []]))),
+        "allow_test_addresses": (False, True),
+    }
+    if "phone" in labels:
+        kinds["contradiction"] = ({"phone": modes[mode]}, {"phone": modes[draw(st.integers(mode + 1, 2))]})
+    kind = draw(st.sampled_from(list(kinds)))
+    off = dict.fromkeys(labels, "off")
+    before, after = kinds[kind]
+    if kind == "hub":
+        before, after = off | before, off | after
+    return GUARDS_OFF | {kind: before}, GUARDS_OFF | {kind: after}
+
+
+@st.composite
+def ends(draw: st.DrawFn, case: Case, of_original: bool = True) -> tuple[str, str, str]:
+    """(source, row, key) of an end of a decision: a row that exists, or a key that may be nobody's."""
+    files = {"original": case.original} if of_original else {}
+    rows = [(s, str(n + 1)) for s, t in (files | dict(case.enriched)).items() for n in range(len(t.rows))]
+    if rows and draw(st.booleans()):
+        return (*draw(st.sampled_from(rows)), "")
+    cells = {"email": EMAILS, "phone": [f"({n[:3]}) {n[3:]}" for n in PHONES], "linkedin": [f"linkedin.com/in/{s}" for s in SLUGS],
+             "tax_no": TAXES, "external_id": ["1", "2"]}  # fmt: skip
+    label = draw(st.sampled_from(labels_of(case.spec)))
+    return "", "", f"{label}:{draw(st.sampled_from(cells[label]))}"
+
+
+@st.composite
+def assertions(draw: st.DrawFn, case: Case) -> list[dict[str, str]]:
+    """A few lines of decisions, as its file's rows; they may contradict each other."""
+    lines = []
+    for _ in range(draw(st.integers(0, 3))):
+        decision = draw(st.sampled_from(["must_link", "must_link", "cannot_link", "cannot_link", ""]))
+        a = draw(ends(case))
+        b = draw(ends(case, of_original=a[0] != "original").filter(lambda b, a=a: b != a))
+        names = ["a_source", "a_row", "a_key", "b_source", "b_row", "b_key"]
+        lines.append({"decision": decision, **dict(zip(names, [*a, *b], strict=True)), "note": "who said so"})
+    return lines
+
+
+def is_refused(case: Case) -> bool:
+    """Its decisions contradict each other."""
+    try:
+        oracle.merge(case.spec, case.original, case.enriched, **SEEDS)
+    except ValueError:
+        return True
+    return False
+
+
+@st.composite
+def guarded(
+    draw: st.DrawFn,
+    policies: list[str] | None = None,
+    keys_only: bool = False,
+    match_on: list[str] | None = None,
+) -> Case:
+    """Random merges with guards of every kind, and decisions that don't contradict each other."""
+    case = draw(merges(policies, keys_only, match_on, crowded=draw(st.integers(0, 3)) > 0))
+    sizes = st.sampled_from([1, 2, 2, 3, 4, 6])
+    case.spec["guards"] = draw(
+        st.one_of(
+            st.just({}),  # the defaults
+            guards(labels_of(case.spec)),
+            guards(labels_of(case.spec)),
+            sizes.map(lambda size: GUARDS_OFF | {"max_entity_size": size}),  # hubs make entities that large
         )
     )
+    lines = draw(assertions(case))
+    if lines:
+        case.spec["assertions"] = lines
+        assume(not is_refused(case))
+    return case
+
+
+@st.composite
+def merges(
+    draw: st.DrawFn,
+    policies: list[str] | None = None,
+    keys_only: bool = False,
+    match_on: list[str] | None = None,
+    crowded: bool = False,
+) -> Case:
+    """Random merges, guards off; the columns a spec names are in at least one vendor file."""
+    vendors = draw(st.sampled_from([["a"], ["a", "b"], ["b", "a", "c"]]))
+    keys = ["Id", "Email 1", "Phone", "LinkedIn", "Tax No"]
+    people = ["First Name", "Last Name", "Full Name"]
+    data = ["Title", "Street", "ZIP", "City", "Employees", "own column"]
+    if crowded:
+        keys, people = keys + people[:2], people[2:]
+    original = draw(tables(keys, people + data, 8, crowded))
     for number, row in enumerate(original.rows, start=1):
         row[original.headers.index("Id")] = str(number)
     enriched = []
+    vendor_keys = [
+        ["work_email", "telephone"],
+        ["email", "linkedin_url", *(["telephone"] if crowded else [])],  # a file needs a key of match_on
+        ["email", "telephone", "linkedin_url", "tax_no", "crm_id"],
+    ]
     for name in vendors:
-        keys = draw(
-            st.sampled_from(
-                [
-                    ["work_email", "telephone"],
-                    ["email", "linkedin_url"],
-                    ["email", "telephone", "linkedin_url", "tax_no", "crm_id"],
-                ]
-            )
-        )
-        enriched.append(
-            (name, draw(tables([*keys, "updated_at"], [c for c in COLUMNS if c != "updated_at"], 8)))
-        )
-    present = sorted({header for _, table in enriched for header in table.headers if header in COLUMNS})
+        keys = draw(st.sampled_from(vendor_keys)) + draw(st.sampled_from(NAMES[:4] if crowded else NAMES))
+        enriched.append((name, draw(tables([*keys, "updated_at"], COLUMNS[:-1], 8, crowded))))
+    others = [*COLUMNS, "first_name", "last_name"]
+    present = sorted({header for _, table in enriched for header in table.headers if header in others})
     tiers: list[Any] = ["email", "phone", "linkedin"]
     if any("tax_no" in table.headers for _, table in enriched):
         tiers.append({"column": "tax_no", "compare": draw(st.sampled_from(["exact", "normalized"]))})
         tiers.append({"type": "external_id", "original": "Id", "enriched": "crm_id"})
-    chosen = [tier for tier in draw(st.permutations(tiers)) if tier == "email" or draw(st.booleans())]
+    always = "phone" if crowded else "email"
+    chosen = [tier for tier in draw(st.permutations(tiers)) if tier == always or draw(st.booleans())]
     spec: dict[str, Any] = {
         "region": "US",
-        "match_on": chosen,
+        "match_on": match_on or chosen,
         "enriched": [{"name": name} for name in vendors],
+        "guards": dict(GUARDS_OFF),
     }
     if keys_only:
         return Case(spec, original, enriched)

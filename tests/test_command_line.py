@@ -48,10 +48,10 @@ def test_run_publishes_what_it_says(spec, tmp_path):
     lines = csv_file.read_text().splitlines()
     assert (
         lines[0]
-        == "Id,Email,Title,match_quality,match_status,match_tier,matched_on,entity_id,n_enriched_rows"
+        == "Id,Email,Title,match_quality,match_status,match_tier,matched_on,entity_id,n_enriched_rows,duplicate_in_original,match_explanation"
     )
     assert lines[2].startswith("2,b@x.com,CTO,matched,matched_direct,1,email,")
-    assert lines[3] == "3,,,unmatched,no_valid_key,,,,0"
+    assert lines[3] == "3,,,unmatched,no_valid_key,,,,0,false,"
     manifest = json.loads((tmp_path / "m" / "out" / "manifest.json").read_text())
     assert manifest["rows"] == 3
     assert manifest["columns"] == lines[0].split(",")
@@ -97,6 +97,7 @@ def test_formats_no_longer_asked_for_are_removed(spec, tmp_path):
     assert sorted(file.name for file in (tmp_path / "m" / "out").iterdir()) == [
         "manifest.json",
         "merged_result.csv",
+        "review_queue.csv",
     ]
 
 
@@ -132,7 +133,9 @@ def test_a_spec_that_is_not_there(tmp_path):
 
 
 def test_validate_shows_how_files_are_read(spec, tmp_path):
-    (tmp_path / "apollo.csv").write_bytes("Work Email;Town\nb@x.com;Köln\nn/a;x\n".encode("cp1252"))
+    (tmp_path / "apollo.csv").write_bytes(
+        "Work Email;Town\nb@x.com;Köln\nn/a;x\ninfo@x.com;y\nc@x.com;z\n".encode("cp1252")
+    )
     code, out, _ = crm_merge("validate", spec)
     assert code == 0
     for said in (

@@ -10,7 +10,7 @@ import subprocess
 import duckdb
 import yaml
 
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, as_text
 
 EXPECTED = PROJECT / "seeds" / "example" / "merged_result_expected.csv"
 
@@ -39,7 +39,7 @@ def test_dbt_build_without_a_spec_merges_the_example(tmp_path):
     with duckdb.connect(str(tmp_path / "m" / "merge.duckdb"), read_only=True) as connection:
         cursor = connection.execute("select * from main.merged_result")
         found = [[column[0] for column in cursor.description]]
-        found += [["" if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
+        found += [[as_text(cell) for cell in row] for row in cursor.fetchall()]
     assert found == rows(EXPECTED)
 
 

@@ -99,7 +99,15 @@ def test_engine_words_come_from_one_folder():
     ]
     places += [
         PROJECT / "macros" / name
-        for name in ("strategies.sql", "policies.sql", "survivorship.sql", "text.sql")
+        for name in (
+            "blocked.sql",
+            "guards.sql",
+            "policies.sql",
+            "records.sql",
+            "strategies.sql",
+            "survivorship.sql",
+            "text.sql",
+        )
     ]
     for place in places:
         sql = re.sub(r"\{#.*?#\}", " ", place.read_text(), flags=re.DOTALL)

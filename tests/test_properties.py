@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from tests import oracle
 from tests.conftest import Runner, merge_tables
 from tests.oracle import MATCH_COLUMNS, Table
-from tests.random_merges import Case, merges
+from tests.random_merges import SEEDS, Case, guarded, labels_of, merges, raised
+
+# No keys for any e-mail, phone or LinkedIn column, whatever the guards say; anything is one for the other tiers.
+WORTHLESS = ["info@", "x", "info@firm1.com", "+33 6 66 66 66 66"]
 
 # A merge takes seconds: examples are few, and shrinking is bounded by leaving out its slowest phase.
 EXAMPLES = int(os.environ.get("CRM_MERGE_EXAMPLES", "1"))
@@ -49,20 +52,85 @@ def crosswalk(merge) -> set[tuple]:
     )
 
 
-@rules(45)
-@given(case=merges())
+def guard_events(merge) -> set[tuple]:
+    """The values that link nothing, or only those who share a name."""
+    return set(
+        merge.query(
+            "select guard, key_type, key_value from guard_events where key_value is not null"
+            " and guard in ('blocked', 'hub', 'contradiction')"
+            # a number that a spreadsheet has mangled has no key value in the oracle
+            " and explanation not like '%mangled%'"
+        )
+    )
+
+
+def told(table: Table) -> list[list[str]]:
+    """merged_result's rows without the explanation, which the oracle doesn't write."""
+    explanation = table.headers.index("match_explanation")
+    rows = [list(row) for row in table.rows]
+    for row in rows:
+        row[explanation] = None
+    return rows
+
+
+@rules(32)
+@given(case=st.one_of(merges(), guarded(), guarded()))
 def test_the_merge_equals_the_oracle(runner, folder, seeds, case):
-    """I1, I2, I5, I10, I11 at once: rows, order, every cell, every link."""
+    """I1, I2, I5, I10, I11 at once: rows, order, every cell, every link; what guards stopped."""
     expected = oracle.merge(case.spec, case.original, case.enriched, **seeds)
     merge = run(runner, folder, case)
     result = merge.table("merged_result")
     assert result.headers == expected.columns
-    assert result.rows == expected.rows
+    assert told(result) == expected.rows
     assert crosswalk(merge) == expected.crosswalk
+    assert guard_events(merge) == expected.guards
 
 
-@rules(5)
-@given(case=merges(), threads=st.sampled_from(["1", "8"]), limit=st.sampled_from(["200MB", "4GB"]))
+def pairs(merge) -> set[tuple]:
+    """The pairs of an original row and a vendor row, and of two vendor rows, that are one person."""
+    links = crosswalk(merge)
+    one = {(a[:2], b[:2]) for a in links for b in links if a[3] == b[3] and a[:2] < b[:2]}
+    return one | {(("original", original), (source, row)) for source, row, original, *_ in links}
+
+
+@rules(4)
+@given(case=guarded(), data=st.data())
+def test_a_raised_limit_loses_no_merge(runner, folder, case, data):
+    """I12, first half: one limit raised or switched off, the others off."""
+    case.spec.pop("assertions", None)
+    low, high = data.draw(raised(labels_of(case.spec)))
+    case.spec["guards"] = low
+    before = pairs(run(runner, folder, case))
+    case.spec["guards"] = high
+    assert before <= pairs(run(runner, folder, case))
+
+
+@rules(4)
+@given(case=guarded())
+def test_every_refused_match_is_written_down(runner, folder, case):
+    """I12, second half, for originals; tests/test_oracle.py holds the oracle to it for vendor rows too.
+
+    Usable keys and the entities that are too large come from the oracle; what was refused, and the events, do not.
+    """
+    expected = oracle.merge(case.spec, case.original, case.enriched, **SEEDS)
+    merge = run(runner, folder, case)
+    linked = pairs(merge)
+    values = {(label, value) for _, label, value in guard_events(merge)}
+    guards = {guard for (guard,) in merge.query("select guard from guard_events")}
+    decided = any(line["decision"] == "cannot_link" for line in case.spec.get("assertions", []))
+    for original, keys in expected.keys.items():
+        for vendor_row, others in expected.keys.items():
+            if original[0] != "original" or vendor_row[0] == "original" or (original, vendor_row) in linked:
+                continue
+            assert (
+                (keys & others) <= values
+                or any(vendor_row in ids and guard in guards for guard, ids in expected.entity_guards)
+                or (decided and "cannot_link" in guards)
+            )
+
+
+@rules(4)
+@given(case=guarded(), threads=st.sampled_from(["1", "8"]), limit=st.sampled_from(["200MB", "4GB"]))
 def test_threads_and_memory_change_no_byte(runner, folder, monkeypatch, case, threads, limit):
     """I3, first half."""
     usual = run(runner, folder, case).table("merged_result")
@@ -72,14 +140,18 @@ def test_threads_and_memory_change_no_byte(runner, folder, monkeypatch, case, th
     monkeypatch.undo()
 
 
-@rules(6)
+@rules(4)
 @given(
-    case=merges(),
+    case=guarded(),
     random=st.randoms(use_true_random=False),
     strategy=st.sampled_from(["min", "max", "unanimous"]),
 )
 def test_shuffled_rows_keep_entities_and_folds(runner, folder, case, random, strategy):
-    """I3, second half. An original of several entities is left out: they are ordered by their first row."""
+    """I3, second half. An original of several entities is left out: they are ordered by their first row.
+
+    So are decisions: they name rows by number, and an entity that they alone hold together is called by its row.
+    """
+    case.spec.pop("assertions", None)
     case.spec["strategies"] = {"default": strategy}
     case.spec.pop("groups", None)
     before = run(runner, folder, case).table("merged_result")
@@ -88,17 +160,17 @@ def test_shuffled_rows_keep_entities_and_folds(runner, folder, case, random, str
     after = run(runner, folder, case).table("merged_result")
     status = before.headers.index("match_status")
     keep = [i for i, row in enumerate(before.rows) if row[status] != "ambiguous"]
-    assert [after.rows[i] for i in keep] == [before.rows[i] for i in keep]
+    before, after = told(before), told(after)
+    assert [after[i] for i in keep] == [before[i] for i in keep]
 
 
-@rules(6)
+@rules(4)
 @given(
-    case=merges(keys_only=True),
+    case=guarded(keys_only=True, match_on=["email", "phone", "linkedin"]),
     noise=st.sampled_from(["upper", "tab", "nbsp", "zero width", "nfd", "mailto"]),
 )
 def test_noise_in_keys_changes_no_link(runner, folder, case, noise):
     """I4, for e-mail, phone and LinkedIn, whose case and spaces say nothing."""
-    case.spec["match_on"] = ["email", "phone", "linkedin"]
     before = run(runner, folder, case)
     change = {
         "upper": str.upper,
@@ -117,25 +189,26 @@ def test_noise_in_keys_changes_no_link(runner, folder, case, noise):
                         row[position] = "mailto:" + row[position]
     after = run(runner, folder, case)
     assert crosswalk(after) == crosswalk(before)
-    columns = "match_quality, match_status, match_tier, matched_on, entity_id, n_enriched_rows"
+    assert guard_events(after) == guard_events(before)
+    columns = "match_quality, match_status, match_tier, matched_on, entity_id, n_enriched_rows, duplicate_in_original"
     assert after.query(f"select {columns} from merged_result") == before.query(
         f"select {columns} from merged_result"
     )
 
 
-@rules(6)
+@rules(4)
 @given(
-    case=merges(),
-    junk=st.lists(st.sampled_from(["", " ", "n/a", "NULL", "\u00a0", "info@", "x"]), min_size=1, max_size=4),
+    case=guarded(),
+    junk=st.lists(st.sampled_from(["", " ", "n/a", "NULL", "\u00a0", *WORTHLESS]), min_size=1, max_size=4),
     last=st.booleans(),
 )
 def test_rows_without_a_valid_key_change_nothing_else(runner, folder, case, junk, last):
-    """I6."""
+    """I6: blank, invalid and blocked keys."""
     before = run(runner, folder, case)
     _name, table = case.enriched[-1 if last else 0]
     keys = {"email", "work_email", "telephone", "linkedin_url", "tax_no", "crm_id"}
     for text in junk:
-        blank = "" if text in ("info@", "x") and {"tax_no", "crm_id"} & set(table.headers) else text
+        blank = "" if text in WORTHLESS and {"tax_no", "crm_id"} & set(table.headers) else text
         table.rows.append([blank if header in keys else "noise" for header in table.headers])
     after = run(runner, folder, case)
     assert after.table("merged_result") == before.table("merged_result")
@@ -160,10 +233,10 @@ def test_a_chain_through_files_in_any_order_is_one_entity(runner, folder, order)
     assert merge.query("select n_enriched_rows from merged_result") == [(6,), (6,), (0,)]
 
 
-@rules(6)
+@rules(4)
 @given(case=merges(policies=["fill"]))
 def test_merging_the_result_again_changes_no_data(runner, folder, case):
-    """I7. `collect` and `unanimous` included: what filled a blank is not blank any more."""
+    """I7, with guards off: one that fired may not fire again. `collect` and `unanimous` included: what filled a blank is not blank any more."""
     first = run(runner, folder, case).table("merged_result")
     data = len(first.headers) - len(MATCH_COLUMNS)
     again = run(runner, folder, Case(case.spec, first, case.enriched)).table("merged_result")
@@ -171,10 +244,11 @@ def test_merging_the_result_again_changes_no_data(runner, folder, case):
     assert [row[:data] for row in again.rows] == [row[:data] for row in first.rows]
 
 
-@rules(6)
-@given(case=merges(policies=["fill"]))
+@rules(4)
+@given(case=guarded(policies=["fill"]))
 def test_reversed_files_and_rows_swap_first_and_last(runner, folder, case):
-    """I10. Entities of an ambiguous original are ordered by their first row, so those rows are left out."""
+    """I10. Entities of an ambiguous original are ordered by their first row, so those rows are left out; decisions name rows."""
+    case.spec.pop("assertions", None)
     case.spec.pop("groups", None)
     case.spec["strategies"] = {"default": "first"}
     first = run(runner, folder, case).table("merged_result")
@@ -184,4 +258,8 @@ def test_reversed_files_and_rows_swap_first_and_last(runner, folder, case):
     status = first.headers.index("match_status")
     for one, other in zip(first.rows, last.rows, strict=True):
         if one[status] != "ambiguous":
-            assert dict(zip(first.headers, one, strict=True)) == dict(zip(last.headers, other, strict=True))
+            one, other = (
+                dict(zip(first.headers, one, strict=True)),
+                dict(zip(last.headers, other, strict=True)),
+            )
+            assert one | {"match_explanation": ""} == other | {"match_explanation": ""}
