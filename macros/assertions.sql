@@ -78,10 +78,7 @@
       {%- endfor %}
     end as {{ end_name }}_key_values
     {%- endfor %}
-  from {% for stage in stages | reverse if stage %}(
-    select *{% for name, expression in stage.items() %}, {{ expression }} as {{ name }}{% endfor %}
-    from {% endfor %}{{ read_file(file, path) }}
-  {%- for stage in stages if stage %}) as stage_{{ loop.index }}{% endfor %}
+  from {{ staged(read_file(file, path), stages) }}
 {%- endmacro %}
 
 

@@ -415,14 +415,9 @@
   {#- {text: {label: keys}}: what each text is as a cell of each key type; a text that is no key is left out. -#}
   {%- set found = {} -%}
   {%- for tier in tiers -%}
-    {%- set sql = namespace(text='(select unnest(' ~ sql_list(texts) ~ ') as cell) as given') -%}
     {%- set kind = tier_kind(tier) -%}
-    {%- for stage in key_stages(kind, 'cell', region, false) -%}
-      {%- set columns = [] -%}
-      {%- for name, expression in stage.items() -%}{%- do columns.append(expression ~ ' as ' ~ name) -%}{%- endfor -%}
-      {%- set sql.text = '(select *, ' ~ columns | join(', ') ~ ' from ' ~ sql.text ~ ') as stage_' ~ loop.index -%}
-    {%- endfor -%}
-    {%- for row in fromjson(query_value('select to_json(list({text: cell, keys: cell_' ~ kind ~ '})) from ' ~ sql.text)) if row['keys'] -%}
+    {%- set given = '(select unnest(' ~ sql_list(texts) ~ ') as cell) as given' -%}
+    {%- for row in fromjson(query_value('select to_json(list({text: cell, keys: cell_' ~ kind ~ '})) from ' ~ staged(given, key_stages(kind, 'cell', region, false)))) if row['keys'] -%}
       {%- do found.setdefault(row.text, {}).update({tier.label: row['keys']}) -%}
     {%- endfor -%}
   {%- endfor -%}

@@ -5,7 +5,7 @@
 -- depends_on: {{ ref('int_matches') }}
 {%- set plan = merge_plan() %}
 {%- set key_text %}concat(k.key_type, ':', k.key_value){% endset %}
-{%- set original_row %}concat('original row ', cast(o.record as string)){% endset %}
+{%- set first_original %}concat('original row ', cast(min(o.record) as string), case when count(distinct o.record) > 1 then concat(' and ', cast(count(distinct o.record) - 1 as string), ' more') else '' end){% endset %}
 {%- set first_row %}case when n.place <= 20 then concat(f.source, ' row ', cast({{ row_of('n.record') }} as string)) end{% endset %}
 -- everything that a guard kept from linking, row by row, under the event that it belongs to
 with blocked as (
@@ -170,6 +170,19 @@ events as (
   left join first_keys as f on p.split_from = f.split_from
   left join sizes as s on p.split_from = s.split_from
 )
+{%- if plan.assertions %},
+
+decided_entities as (
+  select distinct
+    x.file,
+    x.source_row,
+    x.end_name,
+    e.entity
+  from {{ ref('int_assertion_ends') }} as x
+  inner join {{ ref('int_entities') }} as e on x.record = e.record
+  where x.side = 'enriched'
+)
+{%- endif %}
 
 select
   e.guard,
@@ -184,8 +197,7 @@ select
   e.explanation
 from events as e
 inner join counted as c on e.guard = c.guard and e.subject = c.subject
-{%- for file in plan.assertions %}
-{%- if loop.first %}
+{%- if plan.assertions %}
 union all
 select
   d.guard,
@@ -224,23 +236,15 @@ from (
     o.source_row,
     cast(null as string) as key_type,
     count(distinct o.record) as n_original,
-    min({{ original_row }}) as involved_rows,
+    {{ first_original }} as involved_rows,
     'rows of the original are not linked to an entity that they share a key with' as explanation
   from {{ ref('int_assertion_ends') }} as o
   inner join {{ ref('int_refused_keys') }} as r on o.record = r.record and r.side = 'original' and r.guard = 'cannot_link'
   inner join {{ ref('int_refused_keys') }} as v
     on r.tier = v.tier and r.key_value = v.key_value and v.side = 'enriched' and v.guard = 'cannot_link'
   inner join {{ ref('int_entities') }} as e on v.record = e.record
-  inner join (
-    select distinct
-      y.file,
-      y.source_row,
-      y.end_name,
-      z.entity
-    from {{ ref('int_assertion_ends') }} as y
-    inner join {{ ref('int_entities') }} as z on y.record = z.record
-    where y.side = 'enriched' and y.decision = 'cannot_link'
-  ) as x on o.file = x.file and o.source_row = x.source_row and o.end_name <> x.end_name and e.entity = x.entity
+  inner join decided_entities as x
+    on o.file = x.file and o.source_row = x.source_row and o.end_name <> x.end_name and e.entity = x.entity
   where o.side = 'original' and o.decision = 'cannot_link'
   group by o.file, o.source_row
   union all
@@ -251,22 +255,13 @@ from (
     o.source_row,
     cast(null as string) as key_type,
     count(distinct o.record) as n_original,
-    min({{ original_row }}) as involved_rows,
+    {{ first_original }} as involved_rows,
     'must_link is not followed: another decision keeps these rows apart, or their entity is quarantined' as explanation
   from {{ ref('int_assertion_ends') }} as o
-  inner join (
-    select distinct
-      y.file,
-      y.source_row,
-      z.entity
-    from {{ ref('int_assertion_ends') }} as y
-    inner join {{ ref('int_entities') }} as z on y.record = z.record
-    where y.side = 'enriched' and y.decision = 'must_link'
-  ) as x on o.file = x.file and o.source_row = x.source_row
+  inner join decided_entities as x on o.file = x.file and o.source_row = x.source_row
   left join {{ ref('int_matches') }} as m on o.record = m.original_row and x.entity = m.entity
   where o.side = 'original' and o.decision = 'must_link' and m.entity is null
   group by o.file, o.source_row
 ) as d
 {%- endif %}
-{%- endfor %}
 order by 1, 2, 4, 10
