@@ -58,7 +58,7 @@
       {{ join_in_order("k.key_type || ':' || k.key_value", "'|'", "k.key_type || ':' || k.key_value") }} as all_keys
     from {{ components }} as c
     inner join large as l on c.component = l.component
-    left join {{ ref('int_keys') }} as k on c.node = k.record and k.blocked_as is null
+    left join {{ ref('int_keys') }} as k on c.node = k.record and k.blocked_as is null and k.tier <= {{ plan.tiers | length }}
     group by c.component, c.node
   ),
 

@@ -67,24 +67,33 @@
 
 
 {% macro landed_rows(file, plan, path) %}
-  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC), the comparison form of key columns, and the key lists, one per tier. The keys are computed
-      in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
+  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC); form_1, form_2, …, a number that
+      is the same for cells that say the same, null for a blank; has_key_1, … of key columns; the number of the whole row as
+      it stands in the file; and the key lists, one per tier. Keys are computed in a query below, since DuckDB would
+      compute a CASE again wherever it stands. -#}
   {%- set stages = [{}, {}, {}, {}] -%}
   {%- set region_stages = row_region_stages(file, plan) -%}
   {%- set row_region = '_merge_phone_rules' if region_stages -%}
   {%- set columns = ['cast(_merge_row as bigint) as _merge_row'] -%}
+  {%- set enriched = plan.vendor | map(attribute='column') | list -%}
+  {%- set cells = [] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
-    {%- if file.k == 0 -%}
-      {%- do columns.append(cell) -%}
-    {%- else -%}
-      {%- do columns.append('nfc_normalize(' ~ cell ~ ') as ' ~ cell) -%}
+    {%- set text = 'nfc_normalize(' ~ cell ~ ')' -%}
+    {%- do cells.append(cell) -%}
+    {%- do columns.append(cell if file.k == 0 else text ~ ' as ' ~ cell) -%}
+    {%- if h.column in enriched -%}
+      {%- set form = comparison_form(text) -%}
       {%- if h.key_type -%}
         {%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, row_region)) -%}
-        {%- do columns.append(keys_form(cell ~ '_' ~ h.key_type) ~ ' as form_' ~ h.position) -%}
+        {#- a number that a spreadsheet has mangled is in the list as it is, and no key -#}
+        {%- do columns.append('len(' ~ ("list_filter(" ~ cell ~ "_phone, lambda number: number[1] = '+')" if h.key_type == 'phone' else cell ~ '_' ~ h.key_type) ~ ') > 0 as has_key_' ~ h.position) -%}
+        {%- set form = 'coalesce(' ~ keys_form(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}
       {%- endif -%}
+      {%- do columns.append('case when not ' ~ is_blank(cell, h.is_name) ~ ' then ' ~ number_of(form) ~ ' end as form_' ~ h.position) -%}
     {%- endif -%}
   {%- endfor -%}
+  {%- if file.k > 0 -%}{%- do columns.append(number_of(cells | join(', ')) ~ ' as _merge_fingerprint') -%}{%- endif -%}
   {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}
     {%- set lists = [] -%}
     {%- set kind = tier_kind(tier) -%}
@@ -102,6 +111,12 @@
   select {{ columns | join(', ') }}
   from {{ staged(read_file(file, path), region_stages + stages) }}
 {% endmacro %}
+
+
+{% macro number_of(values) -%}
+  {#- 63 bits of a hash: a number that any engine can read from the landed file. -#}
+  cast(hash({{ values }}) >> 1 as bigint)
+{%- endmacro %}
 
 
 {% macro row_region_stages(file, plan) -%}

@@ -2,18 +2,30 @@
     the spec says of each; it is the same at every call, and costs one look at files already profiled. -#}
 
 {% macro merge_plan() %}
-  {#- A dict: files, crm (columns of the original), vendor (columns that files bring), tiers, groups. -#}
+  {#- A dict: files, crm (columns of the original), vendor (columns that files bring), tiers, groups, … Made once per run of dbt: it
+      is kept in the graph, which all nodes of a run share. -#}
   {%- if not execute -%}
     {%- do return({
-      'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'evidence': [], 'groups': [], 'directory': '',
+      'files': [], 'crm': [], 'vendor': [], 'tiers': [], 'evidence': [], 'groups': [], 'headers': [], 'vendors': [], 'record_id': none, 'directory': '',
       'guards': {'hub': {}, 'contradiction': {}, 'max_entity_size': none, 'blocked': {}, 'blocked_domains': [], 'allow_test_addresses': false}, 'assertions': [],
     }) -%}
   {%- endif -%}
+  {%- if graph.get('merge_plan_of') != invocation_id -%}
+    {%- do graph.update({'merge_plan': made_plan(), 'merge_plan_of': invocation_id}) -%}
+  {%- endif -%}
+  {%- do return(graph.merge_plan) -%}
+{% endmacro %}
+
+
+{% macro made_plan() %}
+  {#- The plan, or a refusal with everything in which the spec does not fit the files. -#}
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}
   {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems) -%}{%- endif -%}
   {%- if profile.files | length > 2001 -%}{%- do refuse('Too many files.', ['enriched: the paths match ' ~ (profile.files | length - 1) ~ ' files; a merge takes 2000']) -%}{%- endif -%}
   {%- set problems = [] -%}
+  {%- set vendors = spec.enriched | map(attribute='name') | list -%}
+  {%- for file in profile.files -%}{%- do file.update({'vendor_number': vendors.index(file.vendor) + 1 if file.k else 0}) -%}{%- endfor -%}
   {%- set names = column_names(spec, profile.files, problems) -%}
 
   {#- The CRM's columns; the match columns of a previous merge are replaced, not taken for the CRM's. -#}
@@ -69,7 +81,8 @@
     {%- set output = column ~ '_enriched' if header and policy == 'suffix' else (none if header else column) -%}
     {%- do vendor.append({
       'index': loop.index, 'column': column, 'header': header, 'output': output, 'policy': policy,
-      'key_type': h.key_type, 'is_name': h.is_name, 'group': group, 'strategy': strategy,
+      'key_type': h.key_type, 'group': group, 'strategy': strategy,
+      'is_first_of_group': group is not none and vendor | selectattr('column', 'in', group.columns) | list | length == 0,
     }) -%}
   {%- endfor -%}
   {%- if vendor | length > 300 -%}
@@ -77,6 +90,7 @@
     {%- do problems.append('enriched: the files bring ' ~ vendor | length ~ ' different columns; a merge takes at most 300. Leave out of the files what you do not need') -%}
   {%- endif -%}
   {%- set outputs = output_names(crm, vendor, profile.files, found, problems) -%}
+  {%- for v in vendor -%}{%- do v.update({'name': v.output or v.header, 'place': outputs.index(v.output or v.header) + 1}) -%}{%- endfor -%}
   {%- for column in spec.partition_by if column not in outputs -%}
     {%- do problems.append("export.partition_by: the result has no column '" ~ column ~ "'" ~ did_you_mean(column | string, outputs)) -%}
   {%- endfor -%}
@@ -85,6 +99,7 @@
   {%- set guards = plan_guards(spec.guards, tiers, spec, problems) -%}
   {%- set evidence = evidence_tiers(guards, tiers, file_columns) -%}
   {%- set assertions = assertion_files(spec, problems) -%}
+  {%- set record_id = record_id_header(spec, names, crm, tiers, profile.files, problems) -%}
   {%- for group in groups -%}
     {%- do group.update({'strategy': strategy_plan(group.strategy, profile.files, names, found, 'groups[' ~ group.index ~ '].strategy', problems)}) -%}
   {%- endfor -%}
@@ -92,8 +107,25 @@
   {%- do return({
     'files': profile.files, 'crm': crm, 'vendor': vendor, 'tiers': tiers, 'groups': groups,
     'headers': names.headers, 'directory': profile.directory, 'evidence': evidence, 'guards': guards,
-    'assertions': assertions,
+    'assertions': assertions, 'vendors': spec.enriched, 'record_id': record_id,
   }) -%}
+{% endmacro %}
+
+
+{% macro record_id_header(spec, names, crm, tiers, files, problems) %}
+  {#- The header of the CRM's own record id, by which an import finds its record: the one the spec names, else an
+      external id's, else `record_id` or `id`; none if there is none. -#}
+  {%- set word = spec.original.get('record_id') -%}
+  {%- if word is string -%}
+    {%- set entry = original_header(word, names, 'original.record_id', files, problems) -%}
+    {%- if entry and entry not in crm -%}{%- do problems.append("original.record_id: '" ~ word ~ "' is a column of an earlier merge, not the CRM's") -%}{%- endif -%}
+    {%- do return(entry.header if entry else none) -%}
+  {%- endif -%}
+  {%- for tier in tiers if tier.label == 'external_id' and 0 in tier.columns -%}{%- do return(tier.columns[0][0].header) -%}{%- endfor -%}
+  {%- for name in ['record_id', 'id'] -%}
+    {%- for h in crm if h.own == name -%}{%- do return(h.header) -%}{%- endfor -%}
+  {%- endfor -%}
+  {%- do return(none) -%}
 {% endmacro %}
 
 
@@ -139,6 +171,7 @@
   {%- for key in spec.match_on if key is mapping -%}
     {%- for name in ['column', 'original', 'enriched'] if name in key -%}{%- do words.append(key[name]) -%}{%- endfor -%}
   {%- endfor -%}
+  {%- if spec.original.get('record_id') -%}{%- do words.append(spec.original.record_id) -%}{%- endif -%}
   {%- for group in spec.groups -%}
     {%- for column in group.columns -%}{%- do words.append(column) -%}{%- endfor -%}
     {%- if group.get('strategy') is mapping -%}{%- do words.append((group.strategy.values() | list)[0] | string) -%}{%- endif -%}
@@ -275,6 +308,9 @@
   {%- set taken = {} -%}
   {%- for h in crm -%}{%- do taken.update({h.header | lower: "the CRM's column '" ~ h.header ~ "'"}) -%}{%- endfor -%}
   {%- for name in match_columns() -%}{%- do taken.update({name: "the merge's own column"}) -%}{%- endfor -%}
+  {%- for v in vendor if (v.header or v.output) | lower == 'enriched_by' -%}
+    {%- do problems.append(files[found[v.column].k].setting ~ ".columns: '" ~ found[v.column].header ~ "' has a name that unmatched_enriched itself gives; map it: columns: {\"" ~ found[v.column].header ~ '": another_name}') -%}
+  {%- endfor -%}
   {%- for v in vendor if v.output -%}
     {%- set file = files[found[v.column].k] -%}
     {%- if v.output | lower in taken -%}

@@ -29,19 +29,21 @@
 {%- endmacro %}
 
 
+{% macro may_take(v, plan) -%}
+  {#- May the row's cell in merged_result come from a vendor, if a vendor has a value? -#}
+  {%- set goes_with_group = v.group and plan.crm | selectattr('policy', 'equalto', 'fill') | selectattr('column', 'in', v.group.columns) | list -%}
+  {%- if v.output -%}
+    {#- a new column of a group goes with the group's CRM columns -#}
+    {{ may_fill(v, plan) if goes_with_group and not (v.policy == 'suffix' and v.header) else 'true' }}
+  {%- else -%}
+    {{ may_fill(v, plan) if v.policy == 'fill' else 'true' }}
+  {%- endif -%}
+{%- endmacro %}
+
+
 {% macro takes_enriched(v, plan) -%}
   {#- Does the row's cell in merged_result come from a vendor? -#}
-  {%- set enriched = 'e.' ~ sql_name(v.column) -%}
-  {%- if v.output -%}
-    {%- if v.policy == 'suffix' and v.header -%}{{ enriched }} is not null
-    {%- elif v.group and plan.crm | selectattr('policy', 'equalto', 'fill') | selectattr('column', 'in', v.group.columns) | list -%}
-      {#- a new column of a group goes with the group's CRM columns -#}
-      ({{ enriched }} is not null and {{ may_fill(v, plan) }})
-    {%- else -%}{{ enriched }} is not null
-    {%- endif -%}
-  {%- elif v.policy == 'fill' -%}({{ enriched }} is not null and {{ may_fill(v, plan) }})
-  {%- else -%}{{ enriched }} is not null
-  {%- endif -%}
+  (e.{{ sql_name(v.column) }} is not null and {{ may_take(v, plan) }})
 {%- endmacro %}
 
 

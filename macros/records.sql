@@ -14,3 +14,14 @@
   {#- 'e-mail equals ', the beginning of a clause. -#}
   {%- do return('asserted to be ' if tier.label == 'assertion' else key_in_words(tier.label) ~ ' equals ') -%}
 {% endmacro %}
+
+
+{% macro record_id(plan, relation) -%}
+  {#- The CRM's own id of a row of the original, null where it is blank or there is none. -#}
+  {%- if plan.record_id -%}
+    {%- set id = relation ~ '.' ~ sql_name(plan.record_id) -%}
+    case when not {{ is_empty(id) }} then {{ id }} end
+  {%- else -%}
+    cast(null as string)
+  {%- endif -%}
+{%- endmacro %}

@@ -114,9 +114,12 @@
   {#- Inputs -#}
   {%- set original = spec.get('original') -%}
   {%- if original is mapping -%}
-    {%- do file_problems('original', original, file_settings() + ['on_bad_row'], problems) -%}
+    {%- do file_problems('original', original, file_settings() + ['on_bad_row', 'record_id'], problems) -%}
     {%- if original.get('on_bad_row', 'refuse') not in ['refuse', 'set_aside'] -%}
       {%- do problems.append("original.on_bad_row: '" ~ original.on_bad_row ~ "' is not accepted. Accepted: refuse, set_aside") -%}
+    {%- endif -%}
+    {%- if 'record_id' in original and (original.record_id is not string or not original.record_id) -%}
+      {%- do problems.append('original.record_id: ' ~ tojson(original.record_id) ~ " is not accepted. Accepted: the header of the CRM's own id, such as Id") -%}
     {%- endif -%}
   {%- elif original -%}
     {%- do problems.append('original: expected {path: FILE, …}, found ' ~ tojson(original)) -%}
@@ -131,7 +134,11 @@
       {%- if file is not mapping -%}
         {%- do problems.append(place ~ ': expected {name: …, path: FILE}, found ' ~ tojson(file)) -%}
       {%- else -%}
-        {%- do file_problems(place, file, ['name'] + file_settings(), problems) -%}
+        {%- do file_problems(place, file, ['name', 'price'] + file_settings(), problems) -%}
+        {%- set price = file.get('price', 0) -%}
+        {%- if price is not number or price is boolean or not 0 <= price <= 1000000000000 -%}
+          {%- do problems.append(place ~ '.price: ' ~ tojson(price) ~ ' is not accepted. Accepted: what the file cost, a number such as 1200, in any currency') -%}
+        {%- endif -%}
         {%- set name = file.get('name') -%}
         {%- if name is not string or not name.strip() -%}
           {%- do problems.append(place ~ '.name: missing; give the vendor a name, such as apollo') -%}
@@ -216,7 +223,7 @@
   {%- if export and export is not mapping -%}
     {%- do problems.append('export: expected {formats: [csv, parquet]}, found ' ~ tojson(export)) -%}
   {%- elif export -%}
-    {%- do unknown_settings('export.', export, ['formats', 'to', 'partition_by'], problems) -%}
+    {%- do unknown_settings('export.', export, ['formats', 'to', 'partition_by', 'escape_formulas', 'bom'], problems) -%}
     {%- set formats = export.get('formats', ['csv']) -%}
     {%- if formats is string or not formats -%}
       {%- do problems.append('export.formats: expected a list such as [csv, parquet], found ' ~ tojson(formats)) -%}
@@ -228,6 +235,10 @@
         {%- do problems.append("export.formats: unknown format '" ~ format ~ "'" ~ did_you_mean(format, ['csv', 'parquet'])) -%}
       {%- endfor -%}
     {%- endif -%}
+    {%- for name in ['escape_formulas', 'bom'] if export.get(name, false) is not boolean -%}
+      {%- do problems.append('export.' ~ name ~ ': ' ~ tojson(export[name]) ~ ' is not accepted. Accepted: true, false'
+        ~ (' (without quotes)' if export[name] is string and export[name] | lower in ['true', 'false', 'yes', 'no'] else '')) -%}
+    {%- endfor -%}
     {%- set parts = export.get('partition_by') or [] -%}
     {%- if parts is string or parts is mapping or (parts and 'parquet' not in formats) -%}
       {%- do problems.append('export.partition_by: expected a list of columns for the parquet format, found ' ~ tojson(parts)) -%}

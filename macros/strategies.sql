@@ -5,8 +5,8 @@
 
     A new strategy is one macro here; the spec finds it by its name. What a macro may use of `column`:
       column.value     the cell, null when blank
-      column.form      its comparison form                       (after `needs_forms`)
-      column.votes     how many files agree with it              (after `needs_forms`)
+      column.form      a number, the same for cells that say the same; null when blank
+      column.votes     how many vendors agree with it            (after `needs_forms`)
       column.is_first  is it the first candidate of its form?    (after `needs_forms`)
       column.least, column.greatest  of the candidates' values   (after `needs_extremes`)
       column.argument  what the spec gives the strategy; column.file_ranks {k: rank} for source_priority
@@ -21,7 +21,7 @@
 {% macro prefer_longest(column) -%} {{ packed('length(' ~ trimmed(column.value) ~ ')') }} {%- endmacro %}
 {% macro prefer_most_complete(column) -%} {{ packed('_merge_filled') }} {%- endmacro %}
 {% macro prefer_source_priority(column) -%} {{ packed(by_file(column.file_ranks)) }} {%- endmacro %}
-{% macro prefer_most_recent(column) -%} {{ packed_wide(microseconds(column.argument)) }} {%- endmacro %}
+{% macro prefer_most_recent(column) -%} {{ packed_wide(recency(column.argument)) }} {%- endmacro %}
 {% macro prefer_most_frequent(column) -%} {{ packed(column.votes) }} {%- endmacro %}
 {% macro prefer_min(column) -%} {{ packed('case when ' ~ column.value ~ ' = ' ~ column.least ~ ' then 1 else 0 end') }} {%- endmacro %}
 {% macro prefer_max(column) -%} {{ packed('case when ' ~ column.value ~ ' = ' ~ column.greatest ~ ' then 1 else 0 end') }} {%- endmacro %}
@@ -63,11 +63,22 @@
   case _merge_file {% for k, rank in ranks.items() %}when {{ k }} then {{ rank }} {% endfor %}else 0 end
 {%- endmacro %}
 
-{% macro as_timestamp(text) -%}
-  {#- ISO 8601 only: engines also take words such as infinity, and each its own other formats. -#}
-  case when {{ matches(text, "'[ ]*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?'") }} then try_cast({{ text }} as timestamp) end
+{% macro moment(text) -%}
+  {#- Microseconds since 1970 of an ISO 8601 date or time, in UTC where it names no offset; null for any other text. Engines
+      take offsets, words such as infinity and formats of their own each in its way, so nothing of that is left to them. -#}
+  {%- set t = trimmed(text) -%}
+  {%- set seconds = replace_all("substr(" ~ t ~ ", 17)", "'(Z|[+-].*)$'", "''") -%}
+  {%- set offset = "replace(" ~ replace_all("substr(" ~ t ~ ", 17)", "'^:[0-9]{2}([.][0-9]+)?'", "''") ~ ", ':', '')" -%}
+  {%- set minutes = "cast(substr(" ~ offset ~ ", 2, 2) as int) * 60 + cast(coalesce(nullif(substr(" ~ offset ~ ", 4, 2), ''), '0') as int)" -%}
+  case
+    when {{ matches(t, "'[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?)?'") }} then
+      {{ epoch_microseconds("try_cast(concat(substr(" ~ t ~ ", 1, 10), ' ', coalesce(nullif(substr(" ~ t ~ ", 12, 5), ''), '00:00'), coalesce(nullif(substr(" ~ seconds ~ ", 1, 10), ''), ':00')) as timestamp)") }}
+      - case substr({{ offset }}, 1, 1) when '+' then {{ minutes }} when '-' then -({{ minutes }}) else 0 end * cast(60000000 as bigint)
+  end
 {%- endmacro %}
 
-{% macro microseconds(timestamp) -%}
-  coalesce({{ epoch_microseconds(as_timestamp(timestamp)) }}, -1000000000000000000)
+
+{% macro recency(text) -%}
+  {#- A moment as a rank: what is none ranks below all others. -#}
+  coalesce({{ moment(text) }}, -1000000000000000000)
 {%- endmacro %}

@@ -1,60 +1,84 @@
-{#- How the strategies' words become the SQL of int_enriched_consolidated. -#}
+{#- How the strategies' words become SQL: ranks in int_ranked, winners in int_enriched_consolidated. -#}
 
 {% macro strategy_column(v, strategy) %}
-  {#- The `column` that a strategy macro sees: SQL for the cell and for what is known of it. -#}
+  {#- The `column` that a strategy macro sees: SQL for the cell and for what int_ranked knows of it. -#}
   {%- do return({
     'value': 'r.' ~ sql_name(v.column),
-    'key_type': v.key_type,
-    'form': 'r._merge_text_' ~ v.index,
-    'votes': 'f_' ~ v.index ~ '.votes',
-    'is_first': 'f_' ~ v.index ~ '.first_ord = r._merge_ord',
-    'least': 'x_' ~ v.index ~ '.least',
-    'greatest': 'x_' ~ v.index ~ '.greatest',
+    'form': 'r.' ~ sql_name('_merge_form_' ~ v.column),
+    'votes': 'r._merge_votes_' ~ v.index,
+    'is_first': 'r._merge_first_ord_' ~ v.index ~ ' = r._merge_ord',
+    'least': 'r._merge_least_' ~ v.index,
+    'greatest': 'r._merge_greatest_' ~ v.index,
     'argument': 'r.' ~ sql_name(strategy.argument) if strategy.argument else none,
     'file_ranks': strategy.file_ranks,
   }) -%}
 {% endmacro %}
 
 
-{% macro survivor(v) %}
-  {#- {value, ord}: the aggregates that give a column's winning cell and the record it came from. -#}
-  {%- set strategy = v.strategy -%}
-  {%- set column = strategy_column(v, strategy) -%}
-  {%- set fold = context.get('fold_' ~ strategy.name) -%}
-  {%- if fold -%}{%- do return(fold(column)) -%}{%- endif -%}
-  {%- set rank = context['prefer_' ~ strategy.name](column) | trim -%}
-  {%- set among = ' filter (where ' ~ column.value ~ ' is not null)' -%}
-  {%- do return({
-    'value': 'max_by(' ~ column.value ~ ', ' ~ rank ~ ')' ~ among,
-    'ord': 'max_by(r._merge_ord, ' ~ rank ~ ')' ~ among,
-  }) -%}
+{% macro fold_of(v) %}
+  {#- The fold of a column's strategy, or none if it is a ranking. -#}
+  {%- do return(none if v.group else context.get('fold_' ~ v.strategy.name)) -%}
 {% endmacro %}
 
 
-{% macro group_survivor(v, columns) %}
-  {#- The same for a column of a field group: one row wins for all columns, its blanks with it, unless
-      the group allows each blank to be filled from the next best row. -#}
-  {%- set group = v.group -%}
+{% macro rank_column(v) %}
+  {#- The column of int_ranked by which candidates for a column are ranked: its own, or its field group's. -#}
+  {%- do return('_merge_rank_group_' ~ v.group.index if v.group else '_merge_rank_' ~ v.index) -%}
+{% endmacro %}
+
+
+{% macro rank_of(v) -%}
+  {#- SQL of a candidate's rank: the largest wins. -#}
+  {{ context['prefer_' ~ v.strategy.name](strategy_column(v, v.strategy)) | trim }}
+{%- endmacro %}
+
+
+{% macro group_rank(v, columns) -%}
+  {#- SQL of the rank of a row for the field group of a column, null where the row has none of the group's cells. -#}
   {%- set present = [] -%}
   {%- set lengths = [] -%}
-  {%- for member in columns if member.column in group.columns -%}
+  {%- for member in columns if member.column in v.group.columns -%}
     {%- do present.append('r.' ~ sql_name(member.column) ~ ' is not null') -%}
     {%- do lengths.append("coalesce(length(" ~ trimmed('r.' ~ sql_name(member.column)) ~ "), 0)") -%}
   {%- endfor -%}
-  {%- set column = strategy_column(v, group.strategy) -%}
-  {%- if group.strategy.name == 'longest' -%}
-    {%- set rank = packed(lengths | join(' + ')) | trim -%}
+  {%- if v.group.strategy.name == 'longest' -%}
+    {%- set rank = packed(lengths | join(' + ')) -%}
   {%- else -%}
-    {%- set rank = context['prefer_' ~ group.strategy.name](column) | trim -%}
+    {%- set rank = context['prefer_' ~ v.group.strategy.name](strategy_column(v, v.group.strategy)) -%}
   {%- endif -%}
-  {%- if group.allow_fill -%}
-    {%- set among = ' filter (where ' ~ column.value ~ ' is not null)' -%}
-    {%- do return({'value': 'max_by(' ~ column.value ~ ', ' ~ rank ~ ')' ~ among, 'ord': 'max_by(r._merge_ord, ' ~ rank ~ ')' ~ among}) -%}
+  case when {{ present | join(' or ') }} then {{ rank | trim }} end
+{%- endmacro %}
+
+
+{% macro survives_whole(v) %}
+  {#- Is the column of a field group of which one row wins with its blanks? -#}
+  {%- do return(v.group is not none and not v.group.allow_fill) -%}
+{% endmacro %}
+
+
+{% macro may_lack_a_value(v) %}
+  {#- May an entity with candidates have no value in the column? A group's row may be blank there, and unanimous may refuse;
+      under rankings and `collect` any candidate will do. -#}
+  {%- do return(survives_whole(v) or (fold_of(v) is not none and v.strategy.name != 'collect')) -%}
+{% endmacro %}
+
+
+{% macro survivor(v) %}
+  {#- {value, ord}: the aggregates over int_ranked that give a column's winning cell and the record it came from. -#}
+  {%- set column = strategy_column(v, v.strategy) -%}
+  {%- set fold = fold_of(v) -%}
+  {%- if fold -%}{%- do return(fold(column)) -%}{%- endif -%}
+  {%- set rank = 'r.' ~ rank_column(v) -%}
+  {%- if survives_whole(v) -%}
+    {#- max_by may skip a null on one engine and return it on another: an empty text stands for it. -#}
+    {%- do return({
+      'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ ') filter (where ' ~ rank ~ " is not null), '')",
+      'ord': 'max_by(r._merge_ord, ' ~ rank ~ ') filter (where ' ~ rank ~ ' is not null)',
+    }) -%}
   {%- endif -%}
-  {#- max_by may skip a null on one engine and return it on another: an empty text stands for it. -#}
-  {%- set among = ' filter (where ' ~ present | join(' or ') ~ ')' -%}
+  {%- set among = ' filter (where ' ~ column.value ~ ' is not null)' -%}
   {%- do return({
-    'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ ')' ~ among ~ ", '')",
+    'value': 'max_by(' ~ column.value ~ ', ' ~ rank ~ ')' ~ among,
     'ord': 'max_by(r._merge_ord, ' ~ rank ~ ')' ~ among,
   }) -%}
 {% endmacro %}

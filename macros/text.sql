@@ -41,11 +41,8 @@
 {%- endmacro %}
 
 
-{% macro comparison_form(column) -%}
-  {#- Two cells say the same when these are equal: keys by their normaliser (computed at landing), all
-      else trimmed, white space collapsed, lower-case. Vendor cells are NFC since landing. -#}
-  {%- set text -%}
-    lower({{ replace_all(trimmed(column.value), "'[" ~ white_space() ~ "]+'", "' '") }})
-  {%- endset -%}
-  {%- if column.key_type -%}coalesce({{ column.form }}, {{ text }}){%- else -%}{{ text }}{%- endif -%}
+{% macro comparison_form(text) -%}
+  {#- Two cells say the same when these are equal: without outer white space, inner runs as one space, lower-case.
+      The text is NFC; keys are compared by their normaliser instead (landing). -#}
+  lower(trim(both ' ' from {{ replace_all(text, "'[" ~ white_space() ~ "]+'", "' '") }}))
 {%- endmacro %}

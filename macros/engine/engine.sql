@@ -24,3 +24,7 @@
 
 {% macro list_of_strings() %}{{ return(adapter.dispatch('list_of_strings', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}
+
+{#- Is the entity in the part that is being built? All are, where nobody asked for parts. -#}
+{% macro part_of(entity) %}{{ return(adapter.dispatch('part_of', 'crm_merge')(entity)) }}{% endmacro %}
+{% macro duckdb__part_of(entity) %}coalesce({{ entity }} % getvariable('parts'), 0) = coalesce(getvariable('part'), 0){% endmacro %}

@@ -1,35 +1,35 @@
 {%- set plan = merge_plan() %}
--- entities of several records that enrich an original; the others have nothing to disagree about
-with records as (
+with disputed as (
   select
-    s.*,
-    e.entity as _merge_entity
-  from {{ ref('stg_enriched') }} as s
-  inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
-  where
-    e.n_records > 1
-    and e.entity in (select m.entity from {{ ref('int_matches') }} as m)
-),
-
-forms as (
-  {%- for v in plan.vendor %}
-  {%- set cell = 'r.' ~ sql_name(v.column) %}
-  select
-    _merge_entity as entity,
-    {{ sql_text(v.column) }} as column_name,
-    {{ hash_number(comparison_form({'value': cell, 'key_type': v.key_type, 'form': 'r.' ~ sql_name('_merge_form_' ~ v.column)})) }} as form
-  from records as r
-  where not {{ is_blank(cell, v.is_name) }}
-  {{ 'union all' if not loop.last }}
-  {%- else %}
-  select _merge_entity as entity, '' as column_name, 0 as form from records where 1 = 0
-  {%- endfor %}
+    r._merge_entity,
+    r._merge_ord,
+    r._merge_vendor
+    {%- for v in plan.vendor %},
+    case when a.least_{{ v.index }} <> a.greatest_{{ v.index }} then r.{{ sql_name('_merge_form_' ~ v.column) }} end as form_{{ v.index }},
+    cast({{ 'null' if fold_of(v) else 'r.' ~ rank_column(v) }} as decimal(38, 0)) as rank_{{ v.index }},
+    r.{{ sql_name(v.column) }} as value_{{ v.index }},
+    coalesce(c.{{ sql_name('_merge_ord_' ~ v.column) }} = r._merge_ord, false) as won_{{ v.index }}
+    {%- endfor %}
+  from {{ ref('int_ranked') }} as r
+  inner join {{ ref('int_agreement') }} as a on r._merge_entity = a.entity
+  inner join {{ ref('int_enriched_consolidated') }} as c on r._merge_entity = c._merge_entity
 )
 
 select
-  entity,
-  column_name,
-  count(*) as n_candidates
-from forms
-group by entity, column_name
-having min(form) <> max(form)
+  _merge_entity as entity,
+  cast(substr(place, 2) as int) as column_number,
+  _merge_ord as record,
+  _merge_vendor as vendor_number,
+  form,
+  value,
+  candidate_rank,
+  is_winner
+from disputed unpivot include nulls (
+  (form, candidate_rank, value, is_winner) for place in (
+    {%- for v in plan.vendor %}
+    (form_{{ v.index }}, rank_{{ v.index }}, value_{{ v.index }}, won_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
+    {%- else %}(_merge_ord, _merge_ord, _merge_ord, _merge_ord) as c0
+    {%- endfor %}
+  )
+)
+where form is not null

@@ -5,14 +5,17 @@
 {%- for h in plan.headers if h.k == file.k %}{% do places.update({h.column: h.position}) %}{% endfor %}
 select
   {{ file.k }} as _merge_file,
+  {{ file.vendor_number }} as _merge_vendor,
   coalesce(_merge_row, file_row_number + 1) as _merge_row,
   {{ file.k }} * 4294967296 + coalesce(_merge_row, file_row_number + 1) as _merge_ord
   {%- for v in plan.vendor %},
-  {{ 'c' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name(v.column) }}
+  {{ 'c' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name(v.column) }},
+  {{ 'form_' ~ places[v.column] if v.column in places else 'cast(null as bigint)' }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- if v.key_type %},
-  {{ 'form_' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name('_merge_form_' ~ v.column) }}
+  {{ 'has_key_' ~ places[v.column] if v.column in places else 'false' }} as {{ sql_name('_merge_has_key_' ~ v.column) }}
   {%- endif %}
   {%- endfor %},
+  _merge_fingerprint,
   _merge_surname,
   _merge_given
   {%- for tier in plan.tiers + plan.evidence %},

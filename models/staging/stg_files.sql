@@ -9,6 +9,7 @@ with files as (
     {{ file.k }} as file_order,
     {{ sql_text(file.name) }} as source,
     {{ sql_text(file.vendor) }} as vendor,
+    {{ file.vendor_number }} as vendor_number,
     {{ sql_text(file.role) }} as role,
     {{ sql_text(file.shown) }} as path,
     {{ sql_text(file.format) }} as format,

@@ -4,6 +4,9 @@ select
   coalesce(_merge_row, file_row_number + 1) as _merge_row
   {%- for h in plan.crm %},
   c{{ h.position }} as {{ sql_name(h.header) }}
+  {%- if h.column in plan.vendor | map(attribute='column') %},
+  form_{{ h.position }} as {{ sql_name('_merge_form_' ~ h.column) }}
+  {%- endif %}
   {%- endfor %},
   _merge_surname,
   _merge_given

@@ -1,0 +1,24 @@
+{%- set plan = merge_plan() %}
+with linked as (
+  select
+    entity,
+    max(n_records) as n_records,
+    max(n_entities) as n_entities
+  from {{ ref('int_matches') }}
+  group by entity
+)
+
+select
+  e.entity
+  {%- for v in plan.vendor %}
+  {%- set form = 's.' ~ sql_name('_merge_form_' ~ v.column) %},
+  min({{ form }}) as least_{{ v.index }},
+  max({{ form }}) as greatest_{{ v.index }},
+  min(case when {{ form }} is not null then s._merge_vendor end) as first_vendor_{{ v.index }},
+  max(case when {{ form }} is not null then s._merge_vendor end) as last_vendor_{{ v.index }}
+  {%- endfor %}
+from linked as l
+inner join {{ ref('int_entities') }} as e on l.entity = e.entity
+inner join {{ ref('stg_enriched') }} as s on e.record = s._merge_ord
+where l.n_records > 1 or l.n_entities > 1
+group by e.entity
