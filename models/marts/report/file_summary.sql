@@ -3,33 +3,12 @@
 {%- set timestamps = [] %}
 {%- for v in plan.vendor if not v.group and v.strategy.argument %}{% do timestamps.append(v.strategy.argument) %}{% endfor %}
 {%- for group in plan.groups if group.strategy.argument %}{% do timestamps.append(group.strategy.argument) %}{% endfor %}
--- cells: how many cells of merged_result each file gave
-with cells as (
+with given_by_file as (
   select
-    {%- for v in plan.vendor %}
-    case when {{ takes_enriched(v, plan) }} then e.{{ sql_name('_merge_ord_' ~ v.column) }} end as ord_{{ v.index }},
-    {%- endfor %}
-    o._merge_row
-  from {{ ref('stg_original') }} as o
-  inner join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
-),
-
-given as (
-  {%- for v in plan.vendor %}
-  select cast(floor(ord_{{ v.index }} / 4294967296) as int) as file_order, count(*) as cells
-  from cells
-  where ord_{{ v.index }} is not null
-  group by cast(floor(ord_{{ v.index }} / 4294967296) as int)
-  {{ 'union all' if not loop.last }}
-  {%- else %}
-  select 0 as file_order, 0 as cells from cells where 1 = 0
-  {%- endfor %}
-),
-
-given_by_file as (
-  select file_order, sum(cells) as cells_given
-  from given
-  group by file_order
+    {{ file_of('record') }} as file_order,
+    count(*) as cells_given
+  from {{ ref('int_cells') }}
+  group by {{ file_of('record') }}
 ),
 
 keyed as (
@@ -67,7 +46,7 @@ unparsed as (
     _merge_file as file_order,
     count(*) as unparsed_timestamps
   from {{ ref('stg_enriched') }}
-  where not {{ is_blank(sql_name(column)) }} and ({{ as_timestamp(sql_name(column)) }}) is null
+  where {{ sql_name('_merge_form_' ~ column) }} is not null and ({{ moment(sql_name(column)) }}) is null
   group by _merge_file
   {{ 'union all' if not loop.last }}
   {%- else %}
@@ -76,7 +55,9 @@ unparsed as (
 ),
 
 unparsed_by_file as (
-  select file_order, sum(unparsed_timestamps) as unparsed_timestamps
+  select
+    file_order,
+    sum(unparsed_timestamps) as unparsed_timestamps
   from unparsed
   group by file_order
 )

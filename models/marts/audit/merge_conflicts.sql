@@ -1,0 +1,85 @@
+-- depends_on: {{ ref('int_conflicts') }}
+{%- set plan = merge_plan() %}
+{%- set collected = [] %}
+{%- for v in plan.vendor if fold_of(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endfor %}
+with {% if collected -%}
+collected as (
+  select distinct
+    entity,
+    column_number,
+    form
+  from {{ ref('int_conflicts') }}
+  where column_number in ({{ collected | join(', ') }})
+),
+
+{% endif -%}
+columns as (
+  select distinct
+    column_number,
+    column_name,
+    strategy,
+    result_position
+  from {{ ref('stg_columns') }}
+  where file_order > 0
+),
+
+by_row as (
+  select
+    m.original_row,
+    {{ record_id(plan, 'o') }} as record_id,
+    m.entity_rank,
+    d.*,
+    case d.column_number
+      when 0 then cast(null as string)
+      {%- for v in plan.vendor if v.header %}
+      when {{ v.index }} then o.{{ sql_name(v.header) }}
+      {%- endfor %}
+    end as original_value,
+    case d.column_number
+      when 0 then cast(null as bigint)
+      {%- for v in plan.vendor if v.header %}
+      when {{ v.index }} then o.{{ sql_name('_merge_form_' ~ v.column) }}
+      {%- endfor %}
+    end as original_form
+  from {{ ref('int_disputes') }} as d
+  inner join {{ ref('int_matches') }} as m on d.entity = m.entity
+  inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
+)
+
+select
+  r.original_row,
+  r.record_id,
+  e.entity_id,
+  c.column_name,
+  r.n_candidates,
+  r.n_values,
+  r.candidates,
+  c.strategy,
+  r.winner,
+  fw.source as winner_source,
+  {{ row_of('r.winner_record') }} as winner_row,
+  r.runner_up,
+  fr.source as runner_up_source,
+  {{ row_of('r.runner_up_record') }} as runner_up_row,
+  r.original_value,
+  {%- if collected %}
+  case
+    when r.winner_form is null or r.original_form is null then null
+    -- what is collected agrees with each of its values
+    when r.column_number in ({{ collected | join(', ') }}) then h.form is null
+    else r.original_form <> r.winner_form
+  end as original_disagrees,
+  {%- else %}
+  case when r.winner_form is not null then r.original_form <> r.winner_form end as original_disagrees,
+  {%- endif %}
+  t.original_row is not null as is_used
+from by_row as r
+inner join columns as c on r.column_number = c.column_number
+inner join {{ ref('int_entities') }} as e on r.entity = e.record
+left join {{ ref('stg_files') }} as fw on {{ file_of('r.winner_record') }} = fw.file_order
+left join {{ ref('stg_files') }} as fr on {{ file_of('r.runner_up_record') }} = fr.file_order
+{%- if collected %}
+left join collected as h on r.entity = h.entity and r.column_number = h.column_number and r.original_form = h.form
+{%- endif %}
+left join {{ ref('int_cells') }} as t on r.original_row = t.original_row and r.column_number = t.column_number and r.winner_record = t.record
+order by r.original_row, r.entity_rank, c.result_position

@@ -1,0 +1,13 @@
+{{ config(materialized='view') }}
+select
+  record_id,
+  original_row,
+  column_name,
+  old_value,
+  new_value,
+  source,
+  source_row,
+  is_new_column
+from {{ ref('cell_provenance') }}
+where coalesce(old_value, '') <> new_value
+order by original_row, result_position

@@ -1,0 +1,114 @@
+-- depends_on: {{ ref('stg_enriched') }}
+{#- I8. Provenance closes: the cells of the result that are not the CRM's own are those of cell_provenance, and the file,
+    row and column there hold the value that stands in the result. -#}
+{%- set plan = merge_plan() %}
+with results as (
+  select
+    {{ stored_position() }} as _merge_position,
+    *
+  from {{ ref('merged_result') }}
+),
+
+originals as (
+  select
+    row_number() over (order by _merge_row) as _merge_position,
+    *
+  from {{ ref('stg_original') }}
+),
+
+compared as (
+  select
+    o._merge_row
+    {%- for v in plan.vendor %},
+    r.{{ sql_name(v.name) }} as value_{{ v.index }},
+    case
+      when {{ 'r.' ~ sql_name(v.name) ~ ' is not null' if v.output else 'r.' ~ sql_name(v.name) ~ ' is distinct from o.' ~ sql_name(v.header) }}
+        {#- under replace a matched row takes a blank as well, which comes from nowhere #}
+        {%- if v.policy == 'replace' and not v.output %}
+        and not (coalesce(r.{{ sql_name(v.name) }}, '') = '' and r.match_quality = 'matched')
+        {%- endif %}
+        then 1
+    end as changed_{{ v.index }}
+    {%- endfor %}
+  from results as r
+  inner join originals as o on r._merge_position = o._merge_position
+),
+
+changed as (
+  select
+    _merge_row as original_row,
+    cast(substr(place, 2) as int) as column_number,
+    found
+  from compared unpivot include nulls (
+    (found, is_changed) for place in (
+      {%- for v in plan.vendor %}
+      (value_{{ v.index }}, changed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
+      {%- else %}(_merge_row, _merge_row) as c0
+      {%- endfor %}
+    )
+  )
+  where is_changed = 1
+),
+
+told as (
+  select
+    original_row,
+    column_number,
+    record,
+    new_value
+  from {{ ref('int_cells') }}
+  where new_value is distinct from old_value
+),
+
+failures as (
+  select
+    coalesce(c.original_row, t.original_row) as original_row,
+    coalesce(c.column_number, t.column_number) as column_number,
+    t.record,
+    c.found as result_value,
+    t.new_value as source_value,
+    case
+      when t.original_row is null then 'a cell that is not the CRM''s and has no source'
+      when c.original_row is null then 'a source of a cell that is the CRM''s own'
+      else 'the source says another value'
+    end as failure
+  from changed as c
+  full outer join told as t on c.original_row = t.original_row and c.column_number = t.column_number
+  where c.original_row is null or t.original_row is null or c.found <> t.new_value
+  {%- for v in plan.vendor %}
+  {%- set cell = 's.' ~ sql_name(v.column) %}
+  union all
+  select
+    p.original_row,
+    p.column_number,
+    p.record,
+    p.new_value as result_value,
+    {{ cell }} as source_value,
+    'the file has another value there' as failure
+  from {{ ref('int_cells') }} as p
+  left join {{ ref('stg_enriched') }} as s on p.record = s._merge_ord
+  where
+    p.column_number = {{ v.index }}
+    and ({{ cell }} is null or {{ 'substr(p.new_value, 1, length(' ~ cell ~ '))' if fold_of(v) and v.strategy.name == 'collect' else 'p.new_value' }} <> {{ cell }})
+  {%- endfor %}
+),
+
+columns as (
+  select distinct
+    column_number,
+    column_name
+  from {{ ref('stg_columns') }}
+  where file_order > 0
+)
+
+select
+  f.failure,
+  f.original_row,
+  c.column_name,
+  s.source,
+  {{ row_of('f.record') }} as source_row,
+  f.result_value,
+  f.source_value
+from failures as f
+left join columns as c on f.column_number = c.column_number
+left join {{ ref('stg_files') }} as s on {{ file_of('f.record') }} = s.file_order
