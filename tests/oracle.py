@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from publicsuffixlist import PublicSuffixList
 
@@ -175,6 +176,50 @@ class Link:
     @property
     def records(self) -> list[Record]:
         return self.entity.records
+
+
+class Offer(NamedTuple):
+    """A value and the row that it came from; '' and None where there is none."""
+
+    value: str = ""
+    record: Record | None = None
+
+
+@dataclass
+class Plan:
+    """What decides which of the vendors' values survive, and where they are written."""
+
+    seeds: Seeds
+    headers: list[str]  # of the CRM, without the match columns of an earlier merge
+    crm: list[str | None]  # their column names
+    columns: list[str]  # of all vendors, in order of first appearance
+    strategies: dict
+    groups: list[dict]
+    policies: dict
+    outputs: dict[str, str] = field(default_factory=dict)  # vendor column -> column of the result
+
+    def strategy(self, column: str) -> str | dict:
+        """Of a column that is in no group."""
+        return self.strategies.get(column, self.strategies["default"])
+
+    def policy(self, column: str) -> str:
+        return self.policies.get(column, self.policies["default"])
+
+
+@dataclass
+class Work:
+    """What a merge knows before it writes; links has an item for each CRM row."""
+
+    plan: Plan
+    original: Table
+    originals: list[Record]
+    files: dict[str, File]  # by vendor
+    vendor_rows: list[Record]
+    rules: Rules
+    events: set[tuple[str, str, str]]
+    entity_events: set[tuple[str, frozenset[Id]]]
+    entities: list[Entity]
+    links: list[list[Link]]
 
 
 def load_seeds(folder: str | Path) -> dict:
@@ -743,13 +788,13 @@ def match_status(original: Record, links: list[Link], vendor_rows: list[Record])
 
 def instant(text: str) -> int | None:
     """Microseconds of an ISO date or timestamp (UTC when it names no offset); None when it is not one."""
-    pattern = r"(\d{4}-\d\d-\d\d)([T ](\d\d:\d\d)(:\d\d)?(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?"
+    pattern = r"(\d{4}-\d\d-\d\d)([T ](\d\d:\d\d)((:\d\d)(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?"
     found = re.fullmatch(pattern, text.strip(WHITE), re.ASCII)
     if not found:
         return None
-    date, _, minutes, seconds, fraction, zone = found.groups()
-    zone = "+0000" if zone in (None, "Z") else zone.replace(":", "")
-    clock = f"{date} {minutes or '00:00'}{seconds or ':00'}{(fraction or '.0').ljust(7, '0')} {zone}"
+    date, _, minutes, _, seconds, fraction, zone, _ = found.groups()
+    zone = "+0000" if zone in (None, "Z") else zone.replace(":", "").ljust(5, "0")
+    clock = f"{date} {minutes or '00:00'}{seconds or ':00'}{(fraction or '.0')[:7].ljust(7, '0')} {zone}"
     try:
         moment = datetime.strptime(clock, "%Y-%m-%d %H:%M:%S.%f %z")
     except ValueError:  # 2024-02-30
@@ -794,58 +839,70 @@ def comparison_form(record: Record, column: str, seeds: Seeds) -> str:
     return " ".join(sorted(set(keys))) if keys else collapse(cell).casefold()
 
 
-def winner(records: list[Record], column: str, strategy: str | dict, seeds: Seeds) -> str:
-    """The value of one column of one entity; '' for none."""
+def winner(records: list[Record], column: str, strategy: str | dict, seeds: Seeds) -> Offer:
+    """The value of one column of one entity."""
     candidates = [r for r in records if column in r.values]  # in ord
     if not candidates:
-        return ""
+        return Offer()
     name, _ = split_strategy(strategy)
     values = [r.values[column] for r in candidates]
     forms = [comparison_form(r, column, seeds) for r in candidates]
-    if name == "unanimous":
-        # which of the equal ones is written must not depend on the order of rows (I3)
-        return min(values) if len(set(forms)) == 1 else ""
     if name == "collect":
-        return "; ".join(value for i, value in enumerate(values) if forms[i] not in forms[:i])
-    if name == "min":
-        return min(values)
-    if name == "max":
-        return max(values)
-    if name == "most_frequent":  # one vote per file
+        parts = [value for i, value in enumerate(values) if forms[i] not in forms[:i]]
+        return Offer("; ".join(parts), candidates[0])
+    if name == "unanimous" and len(set(forms)) > 1:
+        return Offer()
+    if name in ("unanimous", "min", "max"):
+        # which of the equal ones unanimous writes must not depend on the order of rows (I3)
+        best = values.index(max(values) if name == "max" else min(values))
+    elif name == "most_frequent":  # one vote per file
         votes = [len({r.source for i, r in enumerate(candidates) if forms[i] == form}) for form in forms]
-        return values[votes.index(max(votes))]
-    return ranked(candidates, [column], strategy)[0].values[column]
+        best = votes.index(max(votes))
+    else:
+        best = candidates.index(ranked(candidates, [column], strategy)[0])
+    return Offer(values[best], candidates[best])
 
 
-def group_winner(records: list[Record], group: dict) -> dict[str, str]:
-    """column -> value of one group of one entity: all of one row, or each of the best row that has it."""
+def ranked_group(records: list[Record], group: dict) -> list[Record]:
+    """The rows that have any of a group's columns, best first."""
     columns = group["columns"]
-    rows = ranked([r for r in records if any(c in r.values for c in columns)], columns, group["strategy"])
-    values = {column: "" for column in columns}
+    return ranked([r for r in records if any(c in r.values for c in columns)], columns, group["strategy"])
+
+
+def group_winner(records: list[Record], group: dict) -> dict[str, Offer]:
+    """column -> value of one group of one entity: all of one row, or each of the best row that has it."""
+    rows = ranked_group(records, group)
+    values = {column: Offer() for column in group["columns"]}
     for row in rows if group["allow_fill"] else rows[:1]:
-        for column in columns:
-            values[column] = values[column] or row.values.get(column, "")
+        for column in values:
+            if column in row.values and not values[column].value:
+                values[column] = Offer(row.values[column], row)
     return values
 
 
-def enrichment(
-    links: list[Link], columns: list[str], strategies: dict, groups: list[dict], seeds: Seeds
-) -> dict[str, str]:
-    """column -> the value that an original's entities offer, '' for none: blanks fall through (§5)."""
-    offer = {column: "" for column in columns}
-    grouped = [column for group in groups for column in group["columns"]]
+def consolidated(records: list[Record], plan: Plan) -> dict[str, Offer]:
+    """column -> the value of one entity."""
+    grouped = [column for group in plan.groups for column in group["columns"]]
+    values = {
+        column: winner(records, column, plan.strategy(column), plan.seeds)
+        for column in plan.columns
+        if column not in grouped
+    }
+    for group in plan.groups:
+        values |= group_winner(records, group)
+    return values
+
+
+def enrichment(links: list[Link], plan: Plan) -> dict[str, Offer]:
+    """column -> the value that an original's entities offer: blanks fall through (§5)."""
+    offer = {column: Offer() for column in plan.columns}
+    whole = [group["columns"] for group in plan.groups if not group["allow_fill"]]
     for link in links:
-        for column in columns:
-            if column not in grouped and offer[column] == "":
-                strategy = strategies.get(column, strategies["default"])
-                offer[column] = winner(link.records, column, strategy, seeds)
-        for group in groups:
-            values = group_winner(link.records, group)
-            # without allow_fill the whole group comes from the first entity that has any of it
-            whole = all(offer[column] == "" for column in values)
-            for column in values:
-                if (whole or group["allow_fill"]) and offer[column] == "":
-                    offer[column] = values[column]
+        # without allow_fill the whole group comes from the first entity that has any of it
+        closed = [c for columns in whole if any(offer[c].value for c in columns) for c in columns]
+        for column, value in consolidated(link.records, plan).items():
+            if column not in closed and not offer[column].value:
+                offer[column] = value
     return offer
 
 
@@ -929,9 +986,9 @@ def read_records(
 
 def read_vendors(
     spec: dict, tiers: list[dict], enriched: list[tuple[str, Table]], guards: Guards, seeds: Seeds
-) -> tuple[list[str], list[Record]]:
-    """All vendor columns in order of first appearance, and all vendor rows in ord."""
-    columns, records = [], []
+) -> tuple[dict[str, File], list[Record]]:
+    """The vendors' files in order, and all their rows in ord."""
+    files, records = {}, []
     for number, (source, table) in enumerate(enriched, start=1):
         settings = spec["enriched"][number - 1] if spec.get("enriched") else {}
         if settings.get("name", source) != source:
@@ -939,9 +996,9 @@ def read_vendors(
         file = read_file(table, spec, settings, False, seeds)
         if None in file.names:
             raise ValueError(f"{source}: no name left for {table.headers[file.names.index(None)]!r}")
-        columns += [name for name in file.names if name not in columns]
+        files[source] = file
         records += read_records(source, number, file, table, tiers, guards, seeds)
-    return columns, records
+    return files, records
 
 
 def read_tiers(spec: dict) -> list[dict]:
@@ -963,28 +1020,65 @@ def without_match_columns(original: Table) -> Table:
     return Table([original.headers[i] for i in kept], rows)
 
 
-def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seeds_) -> Result:
-    """spec and tables -> Result. Keyword arguments: the fields of Seeds, as load_seeds() gives them."""
-    seeds = Seeds(**seeds_)
-    tiers = read_tiers(spec)
+def output_columns(plan: Plan) -> dict[str, str]:
+    """vendor column -> the column of the result that it is written to."""
+    outputs = {}
+    for column in plan.columns:
+        if column not in plan.crm:
+            outputs[column] = column
+        elif plan.policy(column) == "suffix":
+            if f"{column}_enriched" in plan.columns:
+                raise ValueError(f"two columns {column}_enriched")
+            outputs[column] = f"{column}_enriched"
+        else:
+            outputs[column] = plan.headers[plan.crm.index(column)]
+    return outputs
+
+
+def added_columns(plan: Plan) -> list[str]:
+    """The columns of the result that the CRM has not: of new columns and of those under suffix."""
+    return [
+        output
+        for column, output in plan.outputs.items()
+        if column not in plan.crm or plan.policy(column) == "suffix"
+    ]
+
+
+def result_columns(plan: Plan) -> list[str]:
+    return plan.headers + added_columns(plan) + MATCH_COLUMNS
+
+
+def read_plan(spec: dict, crm: File, files: dict[str, File], seeds: Seeds) -> Plan:
+    columns = list(dict.fromkeys(name for file in files.values() for name in file.names))
     strategies = {"default": "first"} | {canonical(c): s for c, s in (spec.get("strategies") or {}).items()}
     policies = {"default": "fill"} | {canonical(c): p for c, p in (spec.get("overwrite") or {}).items()}
     if not set(policies.values()) <= POLICIES:
         raise ValueError(f"unknown policy in {policies}")
-    guards = read_guards(spec, tiers, seeds)
+    groups = read_groups(spec, columns)
+    plan = Plan(seeds, crm.headers, crm.names, columns, strategies, groups, policies)
+    plan.outputs = output_columns(plan)
+    result = result_columns(plan)
+    if len({column.lower() for column in result}) < len(result):
+        raise ValueError(f"column names clash: {result}")
+    return plan
 
+
+def prepare(spec: dict, original: Table, enriched: list[tuple[str, Table]], seeds: Seeds) -> Work:
+    """Everything up to who is linked with whom."""
+    tiers = read_tiers(spec)
+    guards = read_guards(spec, tiers, seeds)
     original = without_match_columns(original)
-    file = read_file(original, spec, spec.get("original") or {}, True, seeds)
-    crm = file.names
-    originals = read_records("original", 0, file, original, tiers, guards, seeds)
-    vendor_columns, vendor_rows = read_vendors(spec, tiers, enriched, guards, seeds)
+    crm = read_file(original, spec, spec.get("original") or {}, True, seeds)
+    originals = read_records("original", 0, crm, original, tiers, guards, seeds)
+    files, vendor_rows = read_vendors(spec, tiers, enriched, guards, seeds)
+    plan = read_plan(spec, crm, files, seeds)
 
     both = originals + vendor_rows
     decisions = read_decisions(spec.get("assertions") or [], both, tiers, spec.get("region"), seeds)
     rules = Rules([tier_label(tier) for tier in tiers], guards, decisions)
     events = link_records(both, rules)
     check_decisions(originals, vendor_rows, rules)
-    asserted = set().union(*decisions.must, *(a | b for a, b in decisions.cannot))
+    asserted = set().union(*decisions.must)
     members = [record for record in vendor_rows if record.keys or record.id in asserted]
     entities = resolve(members, len(tiers), rules)
     entity_events = {
@@ -992,52 +1086,53 @@ def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seed
         for component in components(members, len(tiers), rules)
         for guard in faults(component, rules)
     }
+    links = [links_of(record, entities, rules) for record in originals]
+    return Work(plan, original, originals, files, vendor_rows, rules, events, entity_events, entities, links)
 
-    groups = read_groups(spec, vendor_columns)
-    policy = {name: policies.get(name, policies["default"]) for name in crm if name in vendor_columns}
-    added = {}  # output column -> vendor column
-    for column in vendor_columns:
-        if column not in crm:
-            added[column] = column
-        elif policy[column] == "suffix":
-            if f"{column}_enriched" in vendor_columns:
-                raise ValueError(f"two columns {column}_enriched")
-            added[f"{column}_enriched"] = column
-    columns = original.headers + list(added) + MATCH_COLUMNS
-    if len({column.lower() for column in columns}) < len(columns):
-        raise ValueError(f"column names clash: {columns}")
 
-    ids = {r.id: entity.entity_id for entity in entities if entity.level for r in entity.records}
-    keys = {record.id: record.keys for record in both}
-    result = Result(columns, [], set(), events, entity_events, ids, keys)
-    links_by_row = [links_of(record, entities, rules) for record in originals]
-    touched = [link.entity.entity_id for links in links_by_row for link in links]
-    for record, row, links in zip(originals, original.rows, links_by_row, strict=True):
-        offer = enrichment(links, vendor_columns, strategies, groups, seeds)
+def held_back(row: list[str], plan: Plan) -> set[str]:
+    """§6 groups under fill: one cell of the CRM's own holds the vendor's whole group back."""
+    held = set()
+    for group in plan.groups:
+        own = [i for i, name in enumerate(plan.crm) if name in group["named"]]
+        under_fill = [plan.crm[i] for i in own if plan.policy(plan.crm[i]) == "fill"]
+        if not group["allow_fill"] and under_fill and not all(is_empty(row[i]) for i in own):
+            held |= {c for c in group["named"] if c in under_fill or c not in plan.crm}
+    return held
 
-        # §6 groups under fill: one cell of the CRM's own holds the vendor's whole group back
-        held = set()
-        for group in groups:
-            own = [i for i, name in enumerate(crm) if name in group["named"]]
-            under_fill = [crm[i] for i in own if policies.get(crm[i], policies["default"]) == "fill"]
-            if not group["allow_fill"] and under_fill and not all(is_empty(row[i]) for i in own):
-                held |= {column for column in group["named"] if column in under_fill or column not in crm}
 
-        cells = []
-        for cell, name in zip(row, crm, strict=True):
-            rule = policy.get(name)  # None: no vendor has this column
-            writes = (
-                (rule == "fill" and is_empty(cell) and name not in held and offer[name] != "")
-                or (rule == "update" and offer[name] != "")
-                or (rule == "replace" and bool(links))
-            )
-            cells.append(offer[name] if writes else cell)
-        cells += ["" if column in held else offer[column] for column in added.values()]
+def written(row: list[str], links: list[Link], plan: Plan) -> dict[str, Offer]:
+    """vendor column -> what it writes to a CRM row; without a value where replace blanks the cell."""
+    offer = enrichment(links, plan)
+    held = held_back(row, plan)
+    added = added_columns(plan)
+    cells = {}
+    for column, output in plan.outputs.items():
+        policy = plan.policy(column)
+        own = row[plan.headers.index(output)] if output not in added else ""
+        writes = offer[column].value != "" and (policy != "fill" or is_empty(own))
+        if column not in held and (writes or (policy == "replace" and links)):
+            cells[column] = offer[column]
+    return cells
+
+
+def merge(spec: dict, original: Table, enriched: list[tuple[str, Table]], **seeds_) -> Result:
+    """spec and tables -> Result. Keyword arguments: the fields of Seeds, as load_seeds() gives them."""
+    work = prepare(spec, original, enriched, Seeds(**seeds_))
+    plan = work.plan
+    added = added_columns(plan)
+    ids = {r.id: entity.entity_id for entity in work.entities if entity.level for r in entity.records}
+    keys = {record.id: record.keys for record in work.originals + work.vendor_rows}
+    result = Result(result_columns(plan), [], set(), work.events, work.entity_events, ids, keys)
+    touched = [link.entity.entity_id for links in work.links for link in links]
+    for record, row, links in zip(work.originals, work.original.rows, work.links, strict=True):
+        cells = dict(zip(plan.headers, row, strict=True)) | dict.fromkeys(added, "")
+        cells |= {plan.outputs[column]: offer.value for column, offer in written(row, links, plan).items()}
 
         first = links[0] if links else None
         result.rows.append(
-            cells
-            + ["matched" if first else "unmatched", match_status(record, links, vendor_rows)]
+            list(cells.values())
+            + ["matched" if first else "unmatched", match_status(record, links, work.vendor_rows)]
             + ([str(first.tier), first.matched_on, first.entity.entity_id] if first else ["", "", ""])
             + [str(sum(len(link.records) for link in links))]
             + ["true" if any(touched.count(link.entity.entity_id) > 1 for link in links) else "false"]

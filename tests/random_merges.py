@@ -142,6 +142,12 @@ def tax() -> st.SearchStrategy[str]:
 
 def value() -> st.SearchStrategy[str]:
     dates = ["2024-01-01", "2023-05-06T07:08:09", "2024-01-01 00:00:01", "05/06/2024"]
+    dates += [
+        "2024-01-01T01:00+02:00",
+        "2023-12-31T23:30:00.1234567-0100",
+        "2024-01-01Z",
+        "2024-01-01 00:00:01 UTC",
+    ]
     return st.sampled_from(ODD + dates + ["CEO", "ceo ", "Chief  Executive", "10", "200"])
 
 
@@ -369,3 +375,18 @@ def merges(
         c: draw(st.sampled_from(allowed)) for c in present if draw(st.booleans())
     }
     return Case(spec, original, enriched)
+
+
+@st.composite
+def audited(draw: st.DrawFn) -> Case:
+    """Random merges with what only the audit asks for: prices, a record id, rows that repeat an earlier one."""
+    case = draw(st.one_of(merges(), merges(), guarded()))
+    blocks = case.spec.setdefault("enriched", [{"name": name} for name, _ in case.enriched])
+    for block, (_, table) in zip(blocks, case.enriched, strict=True):
+        if draw(st.booleans()):
+            block["price"] = draw(st.sampled_from([0, 10, 99.5]))
+        if table.rows and not case.spec.get("assertions"):
+            table.rows += [list(draw(st.sampled_from(table.rows))) for _ in range(draw(st.integers(0, 2)))]
+    if draw(st.booleans()):
+        case.spec["original"] = {"record_id": draw(st.sampled_from(["Email 1", "Id"]))}
+    return case

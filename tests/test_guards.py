@@ -215,6 +215,18 @@ def test_byte_identical_rows_do_not_make_an_entity_large(merge):
     assert done.query("select count(distinct entity), count(*) from int_entities") == [(1, 200)]
 
 
+def test_an_entitys_size_counts_the_keys_of_match_on_only(merge):
+    """E-mails that only a contradiction is judged by do not make rows of one phone different."""
+    vendor = Table(
+        ["phone", "email", "last_name"],
+        [["2125550101", f"p{n}@firm.com", "Doe"] for n in range(3)] + [["2125550101", "r@firm.com", "Roe"]],
+    )
+    guards = {"hub": "off", "contradiction": {"phone": "surname"}, "max_entity_size": 2}
+    spec = {"region": "US", "match_on": ["phone"], "guards": guards}
+    done = merge(spec, Table(["Phone", "Last Name"], [["2125550101", "Doe"]]), [("v", vendor)])
+    assert done.query("select n_enriched_rows, match_status from merged_result") == [(3, "matched_direct")]
+
+
 def test_an_entity_keeps_its_id_while_it_keeps_its_smallest_key(merge):
     vendor = Table(["email", "phone"], [["b@firm.com", "2125550100"]])
     first = merge(SPEC, crm(), [("v", vendor)])

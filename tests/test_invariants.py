@@ -7,6 +7,7 @@ import shutil
 import duckdb
 import pytest
 
+from orchestration import cli
 from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
 
@@ -15,6 +16,8 @@ BROKEN = {
     "cells_that_no_policy_changes_stay_as_they_were": """update merged_result set "Title" = 'other' where "Id" = '1'""",
     "a_key_value_leads_to_one_entity": "update int_entities set entity = entity + 1 where record = (select max(record) from int_entities)",
     "every_physical_row_is_read_or_rejected": "update stg_files set physical_rows = physical_rows + 1 where file_order = 1",
+    "every_physical_row_is_in_the_ledger": "update row_ledger set source_row = 1 where source = 'b' and source_row = 2",
+    "every_vendor_cell_has_one_source": "update int_cells set record = record + 1 where original_row = 2",
     "matched_rows_and_crosswalk_agree": "delete from crosswalk where source = 'b'",
 }
 SPEC = {"match_on": ["email"]}
@@ -58,6 +61,52 @@ def test_rows_in_another_order_are_seen(runner, merged, tmp_path):
     assert not check(runner, merged, "cells_that_no_policy_changes_stay_as_they_were", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "delete from int_cells where original_row = 2",  # a cell from nowhere
+        "insert into int_cells select 1, column_number, record, old_value, new_value from int_cells",  # the CRM's own
+        "update int_cells set new_value = new_value || '!'",
+        "update merged_result set \"Title\" = 'b' where \"Id\" = '2'",  # another vendor's value
+    ],
+)
+def test_provenance_that_does_not_close_is_seen(runner, merged, tmp_path, broken):
+    shutil.copy(merged.directory / "merge.duckdb", tmp_path / "merge.duckdb")
+    with duckdb.connect(str(tmp_path / "merge.duckdb")) as connection:
+        connection.execute(broken)
+    assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "delete from row_ledger where source = 'original' and source_row = 3",
+        "insert into row_ledger select * from row_ledger limit 1",
+        "update row_ledger set bucket = null where source = 'a' and source_row = 1",
+    ],
+)
+def test_a_ledger_that_does_not_balance_is_seen(runner, merged, tmp_path, broken):
+    shutil.copy(merged.directory / "merge.duckdb", tmp_path / "merge.duckdb")
+    with duckdb.connect(str(tmp_path / "merge.duckdb")) as connection:
+        connection.execute("create or replace table row_ledger as from row_ledger")
+        connection.execute(broken)
+    assert not check(runner, merged, "every_physical_row_is_in_the_ledger", tmp_path)
+
+
+def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
+    shutil.copy(merged.directory / "merge.duckdb", tmp_path / "merge.duckdb")
+    with duckdb.connect(str(tmp_path / "merge.duckdb")) as connection:
+        connection.execute("delete from int_cells where original_row = 2")
+    assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
+    shutil.copytree(runner.place / "target", tmp_path / "target")
+    rows = cli.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
+    assert rows[0] == (
+        "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
+    )
+    assert "all of them" in rows[-1] and len(rows) == 2
+    assert "not found" in cli.failing_rows(tmp_path, "no_such_check")[0]
+
+
 def test_every_invariant_is_broken_here():
     assert {path.stem for path in (PROJECT / "tests/sql/invariants").glob("*.sql")} == set(BROKEN)
 
@@ -65,8 +114,9 @@ def test_every_invariant_is_broken_here():
 def test_the_figures_of_a_merge(runner, merged):
     """merge_summary and file_summary, counted by hand."""
     assert merged.query(
-        "select original_rows, matched_rows, ambiguous_rows, enriched_rows, rejected_rows, entities, matched_entities, conflicts from merge_summary"
-    ) == [(3, 2, 0, 4, 0, 2, 2, 2)]
+        "select original_rows, matched_rows, ambiguous_rows, enriched_rows, rejected_rows, entities, matched_entities, conflicts,"
+        " changed_cells, net_new_people, rows_without_record_id, rows_with_repeated_record_id from merge_summary"
+    ) == [(3, 2, 0, 4, 0, 2, 2, 2, 1, 0, 0, 0)]
     # row 1 has a title of its own; row 2 takes the first vendor's
     assert merged.query(
         "select source, physical_rows, rejected_rows, rows_with_key, rows_matched, cells_given from file_summary order by file_order"

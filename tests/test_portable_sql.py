@@ -35,7 +35,16 @@ BANNED = {
 }
 
 # What the engine words become on DuckDB: allowed in compiled SQL, and only from macros/engine.
-ENGINE_WORDS = ["regexp_full_match", "regexp_replace", "string_agg", "unnest", "epoch_us", "hash", "rowid"]
+ENGINE_WORDS = [
+    "regexp_full_match",
+    "regexp_replace",
+    "string_agg",
+    "unnest",
+    "epoch_us",
+    "hash",
+    "rowid",
+    "getvariable",
+]
 
 
 def without_text(sql: str) -> str:

@@ -73,7 +73,7 @@ def told(table: Table) -> list[list[str]]:
     return rows
 
 
-@rules(32)
+@rules(20)
 @given(case=st.one_of(merges(), guarded(), guarded()))
 def test_the_merge_equals_the_oracle(runner, folder, seeds, case):
     """I1, I2, I5, I10, I11 at once: rows, order, every cell, every link; what guards stopped."""
