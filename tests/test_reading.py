@@ -190,7 +190,7 @@ def test_rows_keep_their_places(runner, tmp_path):
         "select count(*) from stg_enriched where cast(place as bigint) <> 3 * _merge_row - 2"
     ) == [(0,)]
     # the result is published as the table lies
-    publish.write(merge.connect(), tmp_path, "merged_result", "csv", [])
+    publish.write(merge.connect(), tmp_path, "merged_result", "csv", [], {})
     with (tmp_path / "merged_result.csv").open() as file:
         assert [row["Id"] for row in csv.DictReader(file)] == [str(i) for i in range(1, n + 1)]
 
