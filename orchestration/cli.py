@@ -1,4 +1,4 @@
-"""The command line: crm-merge run SPEC, crm-merge validate SPEC."""
+"""The command line: crm-merge run SPEC, crm-merge validate SPEC, crm-merge diff A B."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from orchestration import dbt_run, engine, publish, spec_file
+from orchestration import dbt_run, diff, engine, publish, spec_file
 
 app = typer.Typer(
     help="Merges a CRM export with enriched vendor files.",
@@ -102,6 +102,44 @@ def validate(spec: Spec) -> None:
     screen.print("[green]The spec and its files are fine.[/green]")
 
 
+Merge = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished merge.")]
+
+
+@app.command("diff")
+def show_difference(
+    a: Merge,
+    b: Merge,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write every differing cell to this file.")
+    ] = None,
+    show: Annotated[int, typer.Option("--show", min=0, help="How many differing cells to print.")] = 10,
+) -> None:
+    """Compares two merges cell by cell: another strategy, another vendor set, another day."""
+    if wrong := engine.problems():
+        stop(wrong)
+    try:
+        if csv:
+            diff.check_target(csv.absolute())
+        with diff.opened(a, b) as connection:
+            manifests = [diff.manifest_of(connection, name, place) for name, place in (("a", a), ("b", b))]
+            found = diff.compare(connection)
+            export = (manifests[1].get("spec") or {}).get("export") or {}
+            if csv:
+                diff.save(connection, csv.absolute(), export)
+            print_difference((a, b), manifests, found, diff.first_cells(connection, show))
+    except diff.DiffProblem as problem:
+        stop([str(problem)])
+    except duckdb.OutOfMemoryException as error:
+        stop(
+            [f"the memory limit is too small to compare these merges; give DUCKDB_MEMORY_LIMIT more: {error}"]
+        )
+    except (OSError, duckdb.Error) as error:
+        stop([f"the merges can't be compared: {error}"])
+    if csv:
+        escaped = ", formulas escaped as the spec of B says" if export.get("escape_formulas") else ""
+        screen.print(f"Written    {printable(str(csv))}{escaped}")
+
+
 # -- Pieces --
 
 
@@ -134,13 +172,33 @@ def fail(spec: Path, outcome: dbt_run.Outcome, place: Path | None) -> None:
     failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
     if place:
         for node in (node for node in failed if node.kind == "test"):
-            problems.append(
-                f"the check '{node.name}' failed; nothing was published (rows: {place / 'merge.duckdb'})"
-            )
+            problems.append(f"the check '{node.name}' failed, for instance on:")
+            problems += [f"  {row}" for row in failing_rows(place, node.name)]
         problems.append(
             f"nothing was published; what an earlier run published in {place / 'out'} is untouched"
         )
     stop(problems)
+
+
+def failing_rows(place: Path, check: str, most: int = 3) -> list[str]:
+    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled."""
+    compiled = next((place / "target" / "compiled").rglob(f"{check}.sql"), None)
+    if compiled is None:
+        return [f"(its query was not found; the tables are in {place / 'merge.duckdb'})"]
+    try:
+        with publish.connect(place) as connection:
+            found = connection.execute(f"select * from ({compiled.read_text('utf-8')}\n) limit {most}")  # noqa: S608
+            names = [column[0] for column in found.description]
+            rows = found.fetchall()
+    except (OSError, duckdb.Error) as error:
+        return [f"(its rows can't be shown: {error}; its query is {compiled})"]
+    lines = [
+        ", ".join(
+            f"{name}: {str(cell)[:80]}" for name, cell in zip(names, row, strict=True) if cell is not None
+        )
+        for row in rows
+    ]
+    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'})"]
 
 
 @contextmanager
@@ -200,9 +258,14 @@ def summarise(
     screen.print(
         f"Conflicts  {total['conflicts']:,} cells on which vendors disagreed, resolved by the strategies"
     )
+    screen.print(
+        f"Changes    {total['changed_cells']:,} cells for the CRM (merge_changes), {total['net_new_people']:,} people it does not have (unmatched_enriched)"
+    )
     screen.print(f"Rejected   {total['rejected_rows']:,} rows that could not be read (see rejected_rows)")
     for source, said in notes:
         screen.print(f"[yellow]Note       {printable(f'{source}: {said}')}[/yellow]")
+    for problem in unsafe_ids(total):
+        screen.print(f"[yellow]Note       {problem}[/yellow]")
     for source, *_, unparsed in files:
         if unparsed:
             screen.print(
@@ -214,6 +277,97 @@ def summarise(
     for file in manifest["files"]:
         target = Path((spec.get("export") or {}).get("to") or place / "out") / file["name"]
         screen.print(f"Published  {escape(str(target))} ({file['bytes']:,} bytes)")
+
+
+def print_difference(
+    places: tuple[Path, Path], manifests: list[dict[str, Any]], found: diff.Difference, cells: list[tuple]
+) -> None:
+    """Prints what two merges differ in."""
+    for name, place, manifest in zip("AB", places, manifests, strict=True):
+        when = manifest.get("finished_at")
+        state = (
+            f"finished at {when}" if when else "no out/manifest.json of this merge, so its spec is not known"
+        )
+        screen.print(f"{name}  {printable(f'{place}, {state}')}")
+    if all(manifests):
+        specs = [manifest.get("spec") for manifest in manifests]
+        for line in diff.spec_differences(*specs) or ["The specs are the same."]:
+            screen.print(f"   {printable(line)}")
+    screen.print()
+    screen.print(
+        f"Rows       {found.rows:,} compared, paired by {printable(found.paired_by)}; {found.only_a:,} only in A, {found.only_b:,} only in B"
+    )
+    if found.not_comparable_a or found.not_comparable_b:
+        examples = "; ".join(
+            f"{'blank' if value is None else brief(value)}: {rows_a:,} in A, {rows_b:,} in B"
+            for value, rows_a, rows_b in found.examples
+        )
+        screen.print(
+            f"[yellow]Note       {found.not_comparable_a:,} rows of A and {found.not_comparable_b:,} of B can't be paired and are not compared: their id is blank"
+            f" or stands several times, and not as often on the other side ({printable(examples)})[/yellow]"
+        )
+    for name, columns in (("A", found.columns_only_a), ("B", found.columns_only_b)):
+        if columns:
+            screen.print(f"Columns    only in {name}: {printable(', '.join(columns))}")
+    data = [row for row in found.columns if row[0] not in diff.MATCH_COLUMNS]
+    match = [row for row in found.columns if row[0] in diff.MATCH_COLUMNS]
+    for title, rows in (("column", data), ("match column", match)):
+        if rows:
+            table = Table(title=None, box=None, pad_edge=False)
+            for name in (title, "differing cells", "filled", "emptied", "changed"):
+                table.add_column(name, justify="left" if name == title else "right", overflow="fold")
+            for column, *counts in rows:
+                table.add_row(printable(column), *(f"{count:,}" for count in counts))
+            screen.print()
+            screen.print(table)
+    if cells:
+        table = Table(box=None, pad_edge=False)
+        for name in ("id", "row", "column", "A", "B"):
+            table.add_column(name, overflow="fold")
+        for record_id, row_a, row_b, column, value_a, value_b, source_a, source_b in cells:
+            row = str(row_b) if row_a == row_b else f"{row_a} → {row_b}"
+            texts = (brief(record_id or ""), row, column, told(value_a, source_a), told(value_b, source_b))
+            table.add_row(*map(printable, texts))
+        screen.print()
+        screen.print(table)
+    total, of_match = sum(row[1] for row in data), sum(row[1] for row in match)
+    screen.print()
+    if not total and not of_match:
+        screen.print("No cell differs.")
+        return
+    shown = f"; the first {len(cells):,} are shown" if 0 < len(cells) < total else ""
+    screen.print(
+        f"Differing  {total:,} cells in {len(data):,} columns of data, {of_match:,} in {len(match):,} match columns{shown}."
+    )
+
+
+def brief(text: str) -> str:
+    """Returns a text short enough for a line."""
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def told(value: str, source: str | None) -> str:
+    """Returns a cell with where it came from."""
+    return f"{brief(value)} ({source})" if source else brief(value) or "(blank)"
+
+
+def unsafe_ids(total: dict[str, Any]) -> list[str]:
+    """Returns what an import of merge_changes by record id has to know, as sentences."""
+    missing, repeated = total["rows_without_record_id"], total["rows_with_repeated_record_id"]
+    if not total["changed_cells"]:
+        return []
+    if missing == total["original_rows"]:
+        return [
+            "original: no record id, so merge_changes knows rows by their number only; name the column: original.record_id"
+        ]
+    said = []
+    if missing:
+        said.append(f"original: rows without a record id: {missing:,}; an import can't find them again")
+    if repeated:
+        said.append(
+            f"original: rows that share their record id with another: {repeated:,}; an import may write to the wrong one"
+        )
+    return said
 
 
 def show_file(file: dict[str, Any]) -> list[str]:
