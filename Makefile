@@ -11,7 +11,7 @@ DBT_ARGS := --project-dir . --profiles-dir profiles
 build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
-test: $(VENV)/installed  ## set everything up and pass every test (under 10 minutes on 2 cores)
+test: $(VENV)/installed  ## set everything up and pass every test but the slow ones (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed  ## the tests that take minutes
