@@ -7,7 +7,7 @@ export CRM_MERGE_DIR ?= merges/example
 DBT := $(BIN)/dbt
 DBT_ARGS := --project-dir . --profiles-dir profiles
 
-.PHONY: build test test-slow lint docs lock clean
+.PHONY: build test test-slow bench lint docs lock clean
 build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
@@ -16,6 +16,12 @@ test: $(VENV)/installed  ## set everything up and pass every test but the slow o
 
 test-slow: $(VENV)/installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+# make bench                          the whole table: hours, and 40 GB of disk while it runs
+# make bench ROWS="10k 1M" ONLY="a d"  pieces of it; they are put into the same results. ARGS: what benchmarks/merge.py --help says
+ROWS ?= 10k 100k 1M 10M
+bench: $(VENV)/installed .venv-bench/installed  ## time and memory against Polars, pandas and DuckDB (benchmarks/README.md)
+	$(BIN)/python benchmarks/merge.py --rows $(ROWS) $(if $(ONLY),--only $(ONLY)) $(if $(FOLDER),--folder $(FOLDER)) $(ARGS)
 
 lint: $(VENV)/installed  ## ruff for Python, sqlfluff for SQL
 	$(BIN)/ruff check .
@@ -42,4 +48,11 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.venv-bench/installed: benchmarks/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make bench needs Python 3.11 or newer for its peers; name it: make bench PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

@@ -10,18 +10,17 @@ people are joined only through a chain. Phone numbers are valid US numbers, each
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
-SPEC = """original: {path: crm.csv}
+SPEC = """original: {{path: crm.csv}}
 enriched:
-  - {name: v0, path: v0.csv}
-  - {name: v1, path: v1.csv}
-  - {name: v2, path: v2.csv}
-match_on: [email]
+{files}match_on: [email]
 region: US
 """
+MOST = 13_000_000
 
 
 def pick(seed: int, modulus: int) -> str:
@@ -29,8 +28,10 @@ def pick(seed: int, modulus: int) -> str:
     return f"(hash(i * 1000 + {seed}) % {modulus})"
 
 
-def write(n: int, folder: Path) -> None:
-    """Writes crm.csv, v0.csv, v1.csv, v2.csv and spec.yml to the folder."""
+def write(n: int, folder: Path, shares: Sequence[float] = (0.6, 0.6, 0.6)) -> None:
+    """Writes crm.csv, v0.csv, v1.csv, v2.csv and spec.yml to the folder; a vendor file has its share of n rows."""
+    if n > MOST:
+        raise ValueError(f"more than {MOST} rows would need a third area code for their phone numbers")
     folder.mkdir(parents=True, exist_ok=True)
     local = "lpad(cast(200 + (i // 10000) % 800 as varchar), 3, '0')"
     line = "lpad(cast(i % 10000 as varchar), 4, '0')"
@@ -51,7 +52,7 @@ def write(n: int, folder: Path) -> None:
             'note, "x" ' || i as "Notes"
           from range({n}) as t (i)
         ) to '{folder}/crm.csv' (header)""")
-    for k in range(3):
+    for k, share in enumerate(shares):
         connection.execute(f"""
             copy (
               select
@@ -61,9 +62,10 @@ def write(n: int, folder: Path) -> None:
                 case when {pick(50 + k, 3)} = 0 then '' else 'Title {k} ' || {pick(60, 100)} end as title,
                 case when {pick(70 + k, 2)} = 0 then '' else 'City ' || {pick(80, 1000)} end as city,
                 'Industry ' || {pick(90, 50)} as industry, 'v{k}-' || i as vendor_id, {pick(95, 10000)} as employees
-              from (select hash(r * 3 + {k}) % {int(n * 1.2)} as i, r from range({int(n * 0.6)}) as t (r) order by r)
+              from (select hash(r * {len(shares)} + {k}) % {int(n * 1.2)} as i, r from range({int(n * share)}) as t (r) order by r)
             ) to '{folder}/v{k}.csv' (header)""")
-    (folder / "spec.yml").write_text(SPEC, encoding="utf-8")
+    files = "".join(f"  - {{name: v{k}, path: v{k}.csv}}\n" for k in range(len(shares)))
+    (folder / "spec.yml").write_text(SPEC.format(files=files), encoding="utf-8")
 
 
 if __name__ == "__main__":
