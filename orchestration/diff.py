@@ -27,6 +27,8 @@ MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "e
 NEEDED = ["merged_result", "stg_files", "stg_columns", "int_cells"]
 # The rows of the original as the merge read them; its view stg_original names them by the place where the merge was made.
 LANDED = Path(".crm-merge") / "landing" / "rows_0.parquet"
+# kept in files, to which the views in merge.duckdb point by the place where the merge was made
+IN_FILES = ["merged_result", "int_cells"]
 # What an id that counts as blank may hold: as the macro is_empty, so that record_id is the audit's.
 BLANK = r"[ \t\n\x0B\f\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200D}\x{2028}\x{2029}\x{202F}\x{205F}\x{2060}\x{3000}\x{FEFF}]*"
 
@@ -111,27 +113,39 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
         raise DiffProblem(
             f"'{place}' lacks {LANDED}, the CRM's rows as they were read; a merge directory is copied whole, or run it again"
         )
+    for relation in IN_FILES:
+        parts = (place / ".crm-merge" / "parts").resolve()
+        if not any(parts.glob(f"{relation}.*.parquet")):
+            raise DiffProblem(
+                f"'{place}' lacks the files of {relation}; a merge directory is copied whole, or run it again"
+            )
+        files = f"{pattern(parts)}/{relation}.*.parquet"
+        connection.execute(f"create temp view {relation}_{name} as from read_parquet({sql_text(files)})")
     header = record_id(connection, name)
     found = connection.execute(
         f"select position from {name}.stg_columns where file_order = 0 and header = $1",  # noqa: S608
         [header],
     ).fetchone()
     own = f"c{found[0]}" if found else "cast(null as varchar)"
-    pattern = re.sub(r"([*?[])", r"[\1]", str(landed))
     connection.execute(f"""
         create temp table rows_{name} as
         select
           coalesce(_merge_row, file_row_number + 1) as row,
           row_number() over (order by coalesce(_merge_row, file_row_number + 1)) as position,
           case when not regexp_full_match({own}, {sql_text(BLANK)}) then {own} end as record_id
-        from read_parquet({sql_text(pattern)}, file_row_number = true)""")  # noqa: S608
+        from read_parquet({sql_text(pattern(landed))}, file_row_number = true)""")  # noqa: S608
     counts = connection.execute(
-        f"select (select count(*) from rows_{name}) = (select count(*) from {name}.merged_result)"  # noqa: S608
+        f"select (select count(*) from rows_{name}) = (select count(*) from merged_result_{name})"  # noqa: S608
     ).fetchone()
     if not (counts and counts[0]):
         raise DiffProblem(
             f"the last merge in '{place}' did not finish: the CRM was read anew, but its merged_result is an earlier one; run it again"
         )
+
+
+def pattern(path: Path) -> str:
+    """Returns the path of one file or folder as DuckDB takes it: it would read * ? [ as a pattern again."""
+    return re.sub(r"([*?[])", r"[\1]", str(path))
 
 
 def record_id(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
@@ -142,7 +156,7 @@ def record_id(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
 
 def result_columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
     """Returns the columns of a merged_result that can be compared."""
-    found = connection.execute(f"describe {name}.merged_result").fetchall()
+    found = connection.execute(f"describe merged_result_{name}").fetchall()
     return [row[0] for row in found if row[0] != "match_explanation"]
 
 
@@ -159,7 +173,6 @@ def compare(connection: duckdb.DuckDBPyConnection) -> Difference:
     columns = {name: result_columns(connection, name) for name in ("a", "b")}
     shared = [column for column in columns["a"] if column in columns["b"]]
     find_cells(connection, shared)
-    connection.execute(DIFFERENCE)
     counts = connection.execute("""
         select
           count(*) filter (where status = 'both'),
@@ -254,70 +267,83 @@ left join unclear as u on j.record_id is not distinct from u.record_id"""
 
 
 def find_cells(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """Makes the tables ``places`` (of the columns) and ``cells``, the cells of paired rows that differ."""
+    """Makes the table ``difference``: a column at a time and a join at a time, so that each fits the memory limit."""
     connection.execute("""
-        create temp table cells (place int, position_a bigint, position_b bigint, value_a varchar, value_b varchar);
-        create temp table places (place int, column_name varchar, is_match_column boolean)""")
-    for place, column in enumerate(columns):
-        connection.execute("insert into places values ($1, $2, $3)", [place, column, column in MATCH_COLUMNS])
+        create temp table difference as
+        select
+          record_id, row_a, row_b, cast(null as varchar) as column_name, cast(null as varchar) as value_a,
+          cast(null as varchar) as value_b, cast(null as varchar) as source_a, cast(null as varchar) as source_b,
+          status as kind, false as is_match_column, -1 as place
+        from pairs
+        where status <> 'both'""")
     # the usual case, the same rows in the same order, needs no join: two columns are read side by side
     [[aligned]] = connection.execute(
         "select coalesce(bool_and(status = 'both' and position_a = position_b), true) from pairs"
     ).fetchall()
     for place, column in enumerate(columns):
-        connection.execute(f"insert into cells {differing_cells(place, column, aligned)}")
+        connection.execute(f"create or replace temp table found as {column_cells(column, aligned)}")
+        [[n]] = connection.execute("select count(*) from found").fetchall()
+        if n:
+            # the order of a merged_result counts no longer: its rows have their numbers
+            connection.execute("set preserve_insertion_order = false")
+            add_cells(connection, place, column)
+            connection.execute("set preserve_insertion_order = true")
 
 
-def differing_cells(place: int, column: str, aligned: bool) -> str:
+def add_cells(connection: duckdb.DuckDBPyConnection, place: int, column: str) -> None:
+    """Adds the cells of the table ``found``, of one column, to ``difference``, with their rows and sources."""
+    connection.execute("""
+        create or replace temp table cells as
+        select p.record_id, p.row_a, p.row_b, f.value_a, f.value_b
+        from found as f
+        inner join pairs as p on f.position_a = p.position_a""")
+    for name in ("a", "b"):
+        connection.execute(f"create or replace temp table given as {sources(connection, name, column)}")
+        connection.execute(f"""
+            create or replace temp table cells as
+            select c.*, g.source as source_{name}
+            from cells as c
+            left join given as g on c.row_{name} = g.original_row""")  # noqa: S608
+    connection.execute(
+        """
+        insert into difference
+        select
+          record_id, row_a, row_b, $1, value_a, value_b, source_a, source_b,
+          case when value_a = '' then 'filled' when value_b = '' then 'emptied' else 'changed' end, $2, $3
+        from cells""",
+        [column, column in MATCH_COLUMNS, place],
+    )
+
+
+def column_cells(column: str, aligned: bool) -> str:
     """Returns the query of a column's cells that differ, as text; null and empty are the same."""
     a, b = (
-        f"(select row_number() over () as position, coalesce(cast({sql_name(column)} as varchar), '') as value from {name}.merged_result) as {name}"  # noqa: S608
+        f"(select row_number() over () as position, coalesce(cast({sql_name(column)} as varchar), '') as value from merged_result_{name}) as {name}"  # noqa: S608
         for name in ("a", "b")
     )
-    rows = (
-        f"{a} positional join {b}"
-        if aligned
-        else f"pairs as p inner join {a} on p.position_a = a.position inner join {b} on p.position_b = b.position"
-    )
-    both = "" if aligned else " and p.status = 'both'"
-    return (
-        f"select {place}, a.position, b.position, a.value, b.value from {rows} where a.value <> b.value{both}"  # noqa: S608
-    )
-
-
-def sources(name: str) -> str:
-    """Returns the query of a merge's cells that a vendor gave: row, place of the column, file and row."""
+    if aligned:
+        return f"select a.position as position_a, a.value as value_a, b.value as value_b from {a} positional join {b} where a.value <> b.value"  # noqa: S608
     return f"""
-      select c.original_row, n.place, concat(f.source, ' row ', c.record % 4294967296) as source
-      from {name}.int_cells as c
-      inner join (
-        select distinct column_number, column_name from {name}.stg_columns where column_number is not null
-      ) as s on c.column_number = s.column_number
-      inner join places as n on s.column_name = n.column_name
-      inner join {name}.stg_files as f on cast(floor(c.record / 4294967296) as int) = f.file_order"""  # noqa: S608
+        select a.position as position_a, a.value as value_a, b.value as value_b
+        from (select position_a, position_b from pairs where status = 'both') as p
+        inner join {a} on p.position_a = a.position
+        inner join {b} on p.position_b = b.position
+        where a.value <> b.value"""  # noqa: S608
 
 
-DIFFERENCE = f"""
-create temp table difference as
-with differing as (
-  select p.record_id, p.row_a, p.row_b, c.place, c.value_a, c.value_b
-  from cells as c
-  inner join pairs as p on c.position_a = p.position_a
-)
-select
-  d.record_id, d.row_a, d.row_b, n.column_name, d.value_a, d.value_b, a.source as source_a, b.source as source_b,
-  case when d.value_a = '' then 'filled' when d.value_b = '' then 'emptied' else 'changed' end as kind,
-  n.is_match_column, d.place
-from differing as d
-inner join places as n on d.place = n.place
-left join ({sources("a")}
-) as a on d.row_a = a.original_row and d.place = a.place
-left join ({sources("b")}
-) as b on d.row_b = b.original_row and d.place = b.place
-union all
-select record_id, row_a, row_b, null, null, null, null, null, status, false, -1
-from pairs
-where status <> 'both'"""  # noqa: S608
+def sources(connection: duckdb.DuckDBPyConnection, name: str, column: str) -> str:
+    """Returns the query of the file and row that gave a column's cells in ``cells``: original_row, source."""
+    number = connection.execute(
+        f"select min(column_number) from {name}.stg_columns where column_name = $1",  # noqa: S608
+        [column],
+    ).fetchone()
+    return f"""
+        select g.original_row, concat(f.source, ' row ', g.record % 4294967296) as source
+        from int_cells_{name} as g
+        inner join {name}.stg_files as f on cast(floor(g.record / 4294967296) as int) = f.file_order
+        where g.column_number = {number[0] if number and number[0] is not None else "null"}
+          and g.original_row in (select row_{name} from cells)"""  # noqa: S608
+
 
 # By the row in B, where it has none by that in A; then by column.
 ORDER = "coalesce(row_b, row_a), place, row_a"
@@ -348,8 +374,7 @@ def check_target(path: Path) -> None:
 
 
 def save(connection: duckdb.DuckDBPyConnection, path: Path, export: dict[str, Any]) -> None:
-    """Writes every difference as CSV, whole or not at all, by the rules of ``export`` in a spec."""
-    check_target(path)
+    """Writes every difference as CSV, whole or not at all, by the rules of ``export`` in a spec; ``check_target`` comes before."""
     staging = path.with_name(f".crm-merge-diff-{os.getpid()}")
     connection.execute(f"""
         create or replace temp view differing_cells as
@@ -378,7 +403,7 @@ def manifest_of(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -
     files = connection.execute(
         f"select source, physical_rows, sha256 from {name}.stg_files order by file_order"  # noqa: S608
     ).fetchall()
-    described = connection.execute(f"describe {name}.merged_result").fetchall()
+    described = connection.execute(f"describe merged_result_{name}").fetchall()
     return found if inputs == files and columns == [row[0] for row in described] else {}
 
 

@@ -54,6 +54,11 @@ def with_ids(*ids: str) -> Table:
     return Table(CRM.headers, rows)
 
 
+def spelt(*texts: str) -> Table:
+    """A CRM of one row that nobody enriches, with these texts in its own columns."""
+    return Table(CRM.headers, [["1", "", "", *texts, ""]])
+
+
 def compared(a, b) -> tuple[diff.Difference, list[tuple]]:
     """The difference of two merge directories and its cells."""
     with diff.opened(a, b) as connection:
@@ -86,6 +91,8 @@ def merged(runner, tmp_path_factory):
         "nameless": ({"match_on": ["email"]}, Table(["Email"], [["a@x.com"]]), [("a", A)]),
         "ids_a": (SPEC, with_ids("1", "2", "2", "", "", "3", "3", "5", "5", "6"), [("a", A)]),
         "ids_b": (SPEC, with_ids("", "2", "1", "", "2", "3", "3", "3", "4"), [("a", A)]),
+        "spelt": (SPEC, spelt("ceo", "1", "x", "e\u0301"), [("a", A)]),
+        "spelt_otherwise": (SPEC, spelt("CEO", "1.0", "x ", "\u00e9"), [("a", A)]),
         "blanks": (SPEC, with_ids("1", " ", "\u00a0", ""), [("a", A)]),
     }
     done = {}
@@ -101,6 +108,17 @@ def merged(runner, tmp_path_factory):
 
 
 # -- What is compared --
+
+
+def test_texts_are_compared_exactly(merged):
+    """Case, a figure's spelling, blanks at the end and composed characters are differences."""
+    _, cells = compared(merged["spelt"], merged["spelt_otherwise"])
+    assert [(column, old, new) for _, _, _, column, old, new, *_ in cells] == [
+        ("Note", "ceo", "CEO"),
+        ("Position", "1", "1.0"),
+        ("row", "x", "x "),
+        ("rowid", "e\u0301", "\u00e9"),
+    ]
 
 
 def test_a_strategy_that_is_tried(merged):
@@ -176,6 +194,7 @@ def test_a_copied_directory_is_compared_by_its_own_rows(merged, tmp_path):
     """A directory that was kept as a copy knows nothing of what became of the one that it was copied from."""
     kept, moved = tmp_path / "kept [x]", tmp_path / "moved"
     shutil.copytree(merged["first"], kept)
+    shutil.copytree(merged["ids_a"], tmp_path / "kept x")  # what the name would mean as a pattern
     shutil.copytree(merged["later"], moved)
     landed = moved / diff.LANDED
     shutil.copy(merged["first"] / diff.LANDED, landed)
@@ -396,8 +415,8 @@ def test_what_is_no_finished_merge(merged, tmp_path, broken, said):
     if broken in ("unfinished", "stale", "earlier"):
         shutil.copytree(merged["first"], place)
         changes = {
-            "unfinished": "drop table merged_result",
-            "stale": "delete from merged_result where Id = '2'",
+            "unfinished": "drop view merged_result",
+            "stale": f"copy (from merged_result where Id <> '2') to '{place}/.crm-merge/parts/merged_result.00000.parquet'",
             "earlier": "alter table stg_columns drop column is_record_id",
         }
         with duckdb.connect(str(place / "merge.duckdb")) as connection:
