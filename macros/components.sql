@@ -10,6 +10,10 @@
   {%- set plan = merge_plan() -%}
   {%- set weakest = plan.tiers | length -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {%- if is_finished() -%}
+    {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
+    {{ return({'relations': [target]}) }}
+  {%- endif -%}
   {#- All of it runs outside a transaction: DuckDB knows no row counts of uncommitted tables, and joined the
       representatives with each other first (a million people took hours instead of a second). -#}
   {%- call statement('edges', auto_begin=false) -%}
@@ -19,7 +23,7 @@
   {%- do contract('select node_a, node_b from merge_edges', 'merge_level') -%}
   {%- if plan.assertions -%}
     {%- do refuse_contradictory_assertions() -%}
-    {%- do contract('select node_a, node_b from merge_edges where tier = 0 and node_a <> node_b', 'merge_decided') -%}
+    {%- do contract('select node_a, node_b from merge_edges where tier = 0', 'merge_decided') -%}
   {%- endif -%}
   {%- do run_query('create or replace temp table merge_split as ' ~ bad_components('merge_level', plan)) -%}
   {%- set left = namespace(bad=query_value('select count(*) from merge_split') | int) -%}
@@ -69,10 +73,9 @@
     {%- endfor -%}
   {%- endif -%}
 
-  {{ run_hooks(pre_hooks, inside_transaction=True) }}
-  {%- do drop_relation_if_exists(load_cached_relation(this)) -%}
-  {%- call statement('main') -%}
-    create table {{ target }} as
+  {%- do drop_other_type(target) -%}
+  {%- call statement('main', auto_begin=false) -%}
+    create or replace table {{ target }} as
     {% if settled.all -%}
     select
       node,
@@ -87,37 +90,44 @@
     {%- endif %}
   {%- endcall -%}
   {%- do run_query('drop table merge_edges; drop table merge_level; drop table merge_split' ~ ('; drop table merge_decided' if plan.assertions else '') ~ ('' if settled.all else '; drop table merge_settled')) -%}
+  {%- do finish() -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {%- do persist_docs(target, model) -%}
-  {{ adapter.commit() }}
-  {{ run_hooks(post_hooks, inside_transaction=False) }}
   {{ return({'relations': [target]}) }}
 {% endmaterialization %}
 
 
 {% macro contract(edges, name) %}
-  {#- Connected components of a query of edges (node_a, node_b) into the temporary table `name` (node, component).
+  {#- Connected components of a query of edges (node_a, node_b) into the temporary table `name` (node, component). Edges form stars: each
+      points to a node that is no larger, its centre, and a centre points to itself.
 
-      Randomised contraction, as in Bögeholz, Brand, Todor: In-database connected component analysis
+      Most nodes belong to one star, or to several of one centre: they take part no further. What is left are edges between
+      centres, which randomised contraction resolves, as in Bögeholz, Brand, Todor: In-database connected component analysis
       (ICDE 2020): in each round every node moves to its neighbour, or stays, whichever hashes smallest with
       the round's number; edges are rewritten and made distinct, until none is left; then the rounds are
       composed backwards. A round leaves on average less than three quarters of the nodes, so a chain of a
       million needs about twenty. The result does not depend on the hash. -#}
-  {%- call statement('both_ways', auto_begin=false) -%}
-    create or replace temp table {{ name }}_edges_0 as
-    with given as (
-      {{ edges }}
-    )
-    select node_a, node_b from given where node_a <> node_b
-    union
-    select node_b, node_a from given where node_a <> node_b
-  {%- endcall -%}
   {%- call statement('nodes', auto_begin=false) -%}
     create or replace temp table {{ name }}_nodes as
     with given as (
       {{ edges }}
     )
-    select node_a as node from given union select node_b from given
+    select node_a as node, min(node_b) as centre, max(node_b) as other_centre from given group by node_a
+  {%- endcall -%}
+  {%- call statement('both_ways', auto_begin=false) -%}
+    create or replace temp table {{ name }}_edges_0 as
+    with given as (
+      {{ edges }}
+    ),
+    crossing as (
+      select n.centre as node_a, e.node_b
+      from given as e
+      inner join {{ name }}_nodes as n on e.node_a = n.node
+      where n.centre <> n.other_centre and e.node_b <> n.centre
+    )
+    select node_a, node_b from crossing
+    union
+    select node_b, node_a from crossing
   {%- endcall -%}
   {%- set state = namespace(round=0, left=query_value('select count(*) from ' ~ name ~ '_edges_0') | int) -%}
   {%- for _ in range(200) if state.left > 0 -%}
@@ -166,21 +176,21 @@
   {%- endfor -%}
   {%- call statement('named', auto_begin=false) -%}
     create or replace temp table {{ name }} as
-    with ends as (
-      {% if state.round > 0 -%}
-      select n.node, coalesce(c.representative, n.node) as representative
-      from {{ name }}_nodes as n
-      left join {{ name }}_chosen_0 as c on n.node = c.node
-      {%- else -%}
-      select node, node as representative from {{ name }}_nodes
-      {%- endif %}
+    {% if state.round > 0 -%}
+    with smallest as (
+      select representative, min(node) as component from {{ name }}_chosen_0 group by representative
     ),
-    smallest as (
-      select representative, min(node) as component from ends group by representative
+    centres as (
+      select c.node, s.component
+      from {{ name }}_chosen_0 as c
+      inner join smallest as s on c.representative = s.representative
     )
-    select e.node, s.component
-    from ends as e
-    inner join smallest as s on e.representative = s.representative
+    select n.node, coalesce(c.component, n.centre) as component
+    from {{ name }}_nodes as n
+    left join centres as c on n.centre = c.node
+    {%- else -%}
+    select node, centre as component from {{ name }}_nodes
+    {%- endif %}
   {%- endcall -%}
   {%- do run_query('drop table ' ~ name ~ '_nodes; drop table ' ~ name ~ '_edges_' ~ state.round ~ (('; drop table ' ~ name ~ '_chosen_0') if state.round > 0 else '')) -%}
 {% endmacro %}

@@ -21,7 +21,7 @@
 {% macro may_be_shared(plan, tier) -%}
   {#- Condition: which values of a weak tier strangers share. Of LinkedIn a company's page; of a domain what a vendor sells
       with people's names, not the rows about companies. -#}
-  {%- if tier == tier_of(plan, 'linkedin') -%} s.key_value like 'company/%'
+  {%- if tier == tier_of(plan, 'linkedin') -%} s.is_company = 1
   {%- elif tier == tier_of(plan, 'domain') -%} s.vendors_name is not null
   {%- else -%} 1 = 1
   {%- endif -%}

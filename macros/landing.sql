@@ -7,12 +7,32 @@
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
-    {%- for file in plan.files -%}
+    {%- do forget('parts of') if not resumes() -%}
+    {%- for file in plan.files if not (resumes() and recall('finished landing ' ~ file.k)) -%}
       {%- do land_file(file, plan, problems) -%}
+      {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}
     {%- endfor -%}
     {%- do problems.extend(fromjson(query_value('select crm_files_changed(' ~ sql_text(tojson(plan.files)) ~ ')'))) -%}
     {%- if problems -%}{%- do refuse('A file can not be read.', problems) -%}{%- endif -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro land_forms() %}
+  {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
+  {%- if execute -%}
+    {%- set plan = merge_plan() -%}
+    {%- for file in plan.files if not (resumes() and recall('finished forms ' ~ file.k)) -%}
+      {%- do run_query('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
+      {%- do remember('finished forms ' ~ file.k, file.sha256) -%}
+    {%- endfor -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro recall_ways(files) %}
+  {#- A file that was read row by row in the end was landed with its rows' numbers: a later run that only reads it has to know. -#}
+  {%- for file in files if recall('way ' ~ file.k ~ ' ' ~ file.sha256) == 'rewrite' -%}{%- do file.update({'way': 'rewrite'}) -%}{%- endfor -%}
 {% endmacro %}
 
 
@@ -67,33 +87,25 @@
 
 
 {% macro landed_rows(file, plan, path) %}
-  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw, a vendor's NFC); form_1, form_2, …, a number that
-      is the same for cells that say the same, null for a blank; has_key_1, … of key columns; the number of the whole row as
-      it stands in the file; and the key lists, one per tier. Keys are computed in a query below, since DuckDB would
-      compute a CASE again wherever it stands. -#}
+  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw; a vendor's NFC, null where blank); the number of
+      the whole row as it stands in the file, which rows may share that only look alike; the key lists, one per tier; and of what stg_forms computes the part that
+      strategies and guards need. Keys are computed in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
   {%- set stages = [{}, {}, {}, {}] -%}
-  {%- set region_stages = row_region_stages(file, plan) -%}
+  {%- set region_stages = row_region_stages(file, plan, match_kinds(plan, file)) -%}
   {%- set row_region = '_merge_phone_rules' if region_stages -%}
   {%- set columns = ['cast(_merge_row as bigint) as _merge_row'] -%}
-  {%- set enriched = plan.vendor | map(attribute='column') | list -%}
+  {%- set compared = forms_for_strategies(plan) -%}
   {%- set cells = [] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- set cell = 'c' ~ h.position -%}
-    {%- set text = 'nfc_normalize(' ~ cell ~ ')' -%}
     {%- do cells.append(cell) -%}
-    {%- do columns.append(cell if file.k == 0 else text ~ ' as ' ~ cell) -%}
-    {%- if h.column in enriched -%}
-      {%- set form = comparison_form(text) -%}
-      {%- if h.key_type -%}
-        {%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, row_region)) -%}
-        {#- a number that a spreadsheet has mangled is in the list as it is, and no key -#}
-        {%- do columns.append('len(' ~ ("list_filter(" ~ cell ~ "_phone, lambda number: number[1] = '+')" if h.key_type == 'phone' else cell ~ '_' ~ h.key_type) ~ ') > 0 as has_key_' ~ h.position) -%}
-        {%- set form = 'coalesce(' ~ keys_form(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}
-      {%- endif -%}
-      {%- do columns.append('case when not ' ~ is_blank(cell, h.is_name) ~ ' then ' ~ number_of(form) ~ ' end as form_' ~ h.position) -%}
+    {%- do columns.append(cell if file.k == 0 else 'case when not ' ~ is_blank(cell, h.is_name) ~ ' then nfc_normalize(' ~ cell ~ ') end as ' ~ cell) -%}
+    {%- if file.k > 0 and h.column in compared -%}
+      {%- if h.key_type -%}{%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, row_region)) -%}{%- endif -%}
+      {%- do columns.append(form_of(cell, h, 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ h.position) -%}
     {%- endif -%}
   {%- endfor -%}
-  {%- if file.k > 0 -%}{%- do columns.append(number_of(cells | join(', ')) ~ ' as _merge_fingerprint') -%}{%- endif -%}
+  {%- if file.k > 0 -%}{%- do columns.append('hash(' ~ cells | join(', ') ~ ') as _merge_fingerprint') -%}{%- endif -%}
   {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}
     {%- set lists = [] -%}
     {%- set kind = tier_kind(tier) -%}
@@ -106,28 +118,89 @@
     {%- endfor -%}
     {%- do columns.append((lists[0] if lists | length == 1 else 'list_distinct(list_concat(' ~ lists | join(', ') ~ '))') ~ ' as _merge_keys_' ~ tier.tier) -%}
   {%- endfor -%}
-  {%- do add_stages(stages, name_stages(file, plan)) -%}
-  {%- do columns.extend(['_merge_surname', '_merge_given']) -%}
+  {%- if weak_tiers(plan) -%}
+    {%- do add_stages(stages, name_stages(file, plan)) -%}
+    {%- do columns.extend(['_merge_surname', '_merge_given']) -%}
+  {%- endif -%}
   select {{ columns | join(', ') }}
   from {{ staged(read_file(file, path), region_stages + stages) }}
 {% endmacro %}
 
 
-{% macro number_of(values) -%}
-  {#- 63 bits of a hash: a number that any engine can read from the landed file. -#}
-  cast(hash({{ values }}) >> 1 as bigint)
+{% macro landed_forms(file, plan) %}
+  {#- The SELECT of what the rows of a landed file say, whatever their spelling: record; form_1, form_2, … by the number of the
+      vendors' column; has_key_1, … of key columns; and the name of the row. -#}
+  {%- set stages = [{}, {}, {}, {}] -%}
+  {%- set columns = [] -%}
+  {%- set keys_landed = {} -%}
+  {%- for tier in plan.tiers + plan.evidence if tier.columns.get(file.k, []) | length == 1 -%}
+    {%- do keys_landed.update({tier.columns[file.k][0].position ~ ' ' ~ tier_kind(tier): '_merge_keys_' ~ tier.tier}) -%}
+  {%- endfor -%}
+  {%- set kinds = [] -%}
+  {%- for h in plan.headers if h.k == file.k and h.key_type and (h.position ~ ' ' ~ h.key_type) not in keys_landed -%}{%- do kinds.append(h.key_type) -%}{%- endfor -%}
+  {%- set region_stages = row_region_stages(file, plan, kinds) -%}
+  {%- for h in plan.headers if h.k == file.k -%}
+    {%- set cell = 'c' ~ h.position -%}
+    {%- for v in plan.vendor if v.column == h.column -%}
+      {%- if h.key_type -%}
+        {%- set landed = keys_landed.get(h.position ~ ' ' ~ h.key_type) -%}
+        {%- if landed -%}{%- do stages[0].update({(cell ~ '_' ~ h.key_type): landed}) -%}
+        {%- else -%}{%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, '_merge_phone_rules' if region_stages)) -%}
+        {%- endif -%}
+        {#- a number that a spreadsheet has mangled is in the list as it is, and no key -#}
+        {%- do columns.append('len(' ~ ("list_filter(" ~ cell ~ "_phone, lambda number: number[1] = '+')" if h.key_type == 'phone' else cell ~ '_' ~ h.key_type) ~ ') > 0 as has_key_' ~ v.index) -%}
+      {%- endif -%}
+      {%- do columns.append(form_of(cell, h, cell ~ ' is not null' if file.k else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- if not weak_tiers(plan) -%}{%- do add_stages(stages, name_stages(file, plan)) -%}{%- endif -%}
+  select {{ file.k }} * 4294967296 + {{ landed_row(file) }} as record, {{ (columns + ['_merge_surname', '_merge_given']) | join(', ') }}
+  from {{ staged('read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ', file_row_number = true)', region_stages + stages) }}
+{% endmacro %}
+
+
+{% macro form_of(cell, h, is_filled) -%}
+  {#- The number of what a cell says: that of its keys, or else of its text; null for a blank. -#}
+  {%- set form = comparison_form('nfc_normalize(' ~ cell ~ ')') -%}
+  {%- if h.key_type -%}{%- set form = 'coalesce(' ~ keys_form(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}{%- endif -%}
+  case when {{ is_filled }} then {{ hash_number(form) }} end
 {%- endmacro %}
 
 
-{% macro row_region_stages(file, plan) -%}
-  {#- The stages that give each row of a file the region of its phone numbers; none if its rows do not say. -#}
+{% macro forms_for_strategies(plan) %}
+  {#- The columns whose strategy compares what cells say: their forms are landed with the rows. -#}
+  {%- set columns = [] -%}
+  {%- for v in plan.vendor if not v.group and v.strategy.name in needs_forms() -%}{%- do columns.append(v.column) -%}{%- endfor -%}
+  {%- do return(columns) -%}
+{% endmacro %}
+
+
+{% macro match_kinds(plan, file) %}
+  {#- The key types that landing a file's rows computes. -#}
+  {%- set kinds = [] -%}
+  {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}{%- do kinds.append(tier_kind(tier)) -%}{%- endfor -%}
+  {%- for h in plan.headers if h.k == file.k and h.key_type and h.column in forms_for_strategies(plan) -%}{%- do kinds.append(h.key_type) -%}{%- endfor -%}
+  {%- do return(kinds) -%}
+{% endmacro %}
+
+
+{% macro landed_row(file) -%}
+  {#- The number of a landed row in its file. Only a file that was rewritten keeps it: elsewhere it is the row's place, by
+      which a reader skips what it does not need. -#}
+  {{ '_merge_row' if file.way == 'rewrite' else '(file_row_number + 1)' }}
+{%- endmacro %}
+
+
+{% macro row_region_stages(file, plan, kinds) -%}
+  {#- The stages that give each row of a file the region of its phone numbers; none if its rows do not say, or no phone is among the key
+      types that are wanted. -#}
   {%- set countries = [] -%}
   {%- set phones = [] -%}
   {%- for h in plan.headers if h.k == file.k -%}
     {%- if h.is_country -%}{%- do countries.append('c' ~ h.position) -%}{%- endif -%}
     {%- if h.key_type == 'phone' -%}{%- do phones.append(h) -%}{%- endif -%}
   {%- endfor -%}
-  {%- do return(region_stages(countries, file.region) if countries and phones else []) -%}
+  {%- do return(region_stages(countries, file.region) if countries and phones and 'phone' in kinds else []) -%}
 {%- endmacro %}
 
 
@@ -151,6 +224,7 @@
   {%- if parsed + file.rejected_rows != file.physical_rows and file.way in ['direct', 'recode'] and not problems -%}
     {#- DuckDB sees other rows than were counted: once more, row by row, by the careful reader. -#}
     {%- do file.update({'way': 'rewrite'}) -%}
+    {%- do remember('way ' ~ file.k ~ ' ' ~ file.sha256, 'rewrite') -%}
     {%- set parsed = land_rows(file, plan, problems) -%}
   {%- endif -%}
   {%- if parsed + file.rejected_rows != file.physical_rows and not problems -%}
@@ -166,7 +240,7 @@
   {%- if problems -%}{%- do return(0) -%}{%- endif -%}
   {%- do run_query(
     'copy (' ~ landed_rows(file, plan, path) ~ ') to '
-    ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, preserve_order true, row_group_size ' ~ rows_together(file) ~ ')'
+    ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')'
   ) -%}
   {%- do run_query(
     'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '

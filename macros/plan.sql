@@ -23,6 +23,7 @@
   {%- set profile = file_profiles(spec) -%}
   {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems) -%}{%- endif -%}
   {%- if profile.files | length > 2001 -%}{%- do refuse('Too many files.', ['enriched: the paths match ' ~ (profile.files | length - 1) ~ ' files; a merge takes 2000']) -%}{%- endif -%}
+  {%- do recall_ways(profile.files) -%}
   {%- set problems = [] -%}
   {%- set vendors = spec.enriched | map(attribute='name') | list -%}
   {%- for file in profile.files -%}{%- do file.update({'vendor_number': vendors.index(file.vendor) + 1 if file.k else 0}) -%}{%- endfor -%}

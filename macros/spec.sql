@@ -7,7 +7,42 @@
     {%- set problems = [] -%}
     {%- for file in merge_plan().files if reject_problem(file, spec) -%}{%- do problems.append(reject_problem(file, spec)) -%}{%- endfor -%}
     {%- if problems -%}{%- do refuse('A file has rows that can not be read.', problems) -%}{%- endif -%}
+    {%- set disk = disk_needed(merge_plan(), var('merge').get('export') or {}) -%}
+    {%- do log('crm-merge needs: ' ~ tojson({'disk': disk.merge + disk.spill + disk.result, 'memory': memory_needed(merge_plan())}), info=true) -%}
+    {%- set problems = fromjson(query_value('select crm_disk_problems(' ~ sql_text(tojson(disk)) ~ ')')) -%}
+    {%- if problems -%}{%- do refuse('There is too little room on a disk.', problems) -%}{%- endif -%}
+    {%- do begin_journal() -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro disk_needed(plan, export) %}
+  {#- About how many bytes a merge takes at most, measured on people with 8 to 12 columns: what is landed, kept in parts and in the
+      database; what is spilled; and what is published, with the reports. -#}
+  {%- set total = namespace(bytes=0, rows=0) -%}
+  {%- for file in plan.files -%}
+    {%- set total.bytes = total.bytes + bytes_of_row(file) * file.physical_rows -%}
+    {%- set total.rows = total.rows + file.physical_rows -%}
+  {%- endfor -%}
+  {%- do return({
+    'merge': (1.5 * total.bytes + 150 * total.rows) | int + 20000000,
+    'spill': (0.5 * total.bytes + 100 * total.rows) | int,
+    'result': (2 * total.bytes * (export.get('formats') or ['csv']) | length + 150 * total.rows) | int,
+    'to': export.get('to'),
+  }) -%}
+{% endmacro %}
+
+
+{% macro memory_needed(plan) %}
+  {#- About the smallest memory limit, in bytes, that a merge can be done in: of each thread a few blocks of the longest rows, and of
+      each column the buffers in which it is read and written. -#}
+  {%- set widest = namespace(columns=0, row=0) -%}
+  {%- for file in plan.files -%}
+    {%- set widest.columns = [widest.columns, file.header | length] | max -%}
+    {%- set widest.row = [widest.row, bytes_of_row(file)] | max -%}
+  {%- endfor -%}
+  {%- set threads = query_value("select current_setting('threads')") | int -%}
+  {%- do return(40000000 + threads * (15000000 + 8 * 2048 * widest.row + 300000 * (widest.columns + plan.vendor | length))) -%}
 {% endmacro %}
 
 

@@ -73,15 +73,24 @@
     {#- max_by may skip a null on one engine and return it on another: an empty text stands for it. -#}
     {%- do return({
       'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ ') filter (where ' ~ rank ~ " is not null), '')",
-      'ord': 'max_by(r._merge_ord, ' ~ rank ~ ') filter (where ' ~ rank ~ ' is not null)',
+      'ord': ord_of('max(' ~ rank ~ ')', v),
     }) -%}
   {%- endif -%}
-  {%- set among = ' filter (where ' ~ column.value ~ ' is not null)' -%}
+  {%- set rank_of_value = 'case when ' ~ column.value ~ ' is not null then ' ~ rank ~ ' end' -%}
   {%- do return({
-    'value': 'max_by(' ~ column.value ~ ', ' ~ rank ~ ')' ~ among,
-    'ord': 'max_by(r._merge_ord, ' ~ rank ~ ')' ~ among,
+    'value': 'max_by(' ~ column.value ~ ', ' ~ rank_of_value ~ ')',
+    'ord': ord_of('max(' ~ rank_of_value ~ ')', v),
   }) -%}
 {% endmacro %}
+
+
+{% macro ord_of(rank, v) -%}
+  {#- The record that a rank belongs to: it is packed into the rank, or is the rank. -#}
+  {%- set strategy = v.group.strategy if v.group else v.strategy -%}
+  {%- if strategy.name == 'last' -%} {{ rank }}
+  {%- else -%} cast((8796093022208 - {{ rank }} % 8796093022208) % 8796093022208 as bigint)
+  {%- endif -%}
+{%- endmacro %}
 
 
 {% macro has_value(v, alias, plan) -%}

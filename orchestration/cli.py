@@ -35,12 +35,10 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 # Models whose rows an operator wants to see go by, in words.
 STAGES = {
     "stg_files": "files landed",
-    "stg_original": "rows of the CRM read",
-    "stg_enriched": "vendor rows read",
-    "int_match_keys": "match keys",
+    "int_keys": "match keys",
     "int_components": "vendor rows linked",
-    "int_enriched_consolidated": "people consolidated",
     "int_matches": "matches of a CRM row and a person",
+    "int_enriched_consolidated": "of them consolidated",
     "merged_result": "rows merged",
     "crosswalk": "links written",
 }
@@ -55,6 +53,10 @@ def run(
         Path | None,
         typer.Option("--dir", help="The merge's own directory.", show_default="merges/<name of the spec>"),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from what a killed or failed run of the same merge finished."),
+    ] = False,
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
@@ -73,9 +75,13 @@ def run(
                     )
 
             try:
-                outcome = dbt_run.run(["build"], place, wanted, show)
+                outcome = dbt_run.run(["build"], place, wanted, show, resume)
             except KeyboardInterrupt:
-                stop([f"interrupted; nothing was published, {place / 'out'} is untouched"])
+                stop([f"interrupted; nothing was published, {place / 'out'} is untouched; --resume goes on"])
+            finally:
+                shutil.rmtree(engine.spill_folder(place), ignore_errors=True)
+        if outcome.resumed:
+            screen.print(f"Resumed    {printable(outcome.resumed)}")
         if not outcome.ok:
             fail(spec, outcome, place)
         checks = sum(node.kind == "test" for node in outcome.nodes)
@@ -85,7 +91,7 @@ def run(
         except (OSError, duckdb.Error) as error:
             stop([f"the result could not be published, what was published before is untouched: {error}"])
         summarise(place, wanted, manifest, outcome, time.monotonic() - started)
-        shutil.rmtree(place / ".crm-merge" / "spill", ignore_errors=True)
+        shutil.rmtree(engine.spill_folder(place), ignore_errors=True)
 
 
 @app.command()
@@ -177,6 +183,8 @@ def fail(spec: Path, outcome: dbt_run.Outcome, place: Path | None) -> None:
         problems.append(
             f"nothing was published; what an earlier run published in {place / 'out'} is untouched"
         )
+        if any(node.kind == "model" and node.status == "success" for node in outcome.nodes):
+            problems.append("what is finished is kept: run again with --resume to go on from there")
     stop(problems)
 
 

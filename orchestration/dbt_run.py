@@ -16,7 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestration import engine
+
 PROJECT = Path(__file__).resolve().parent.parent
+# On Linux the process ends with its parent, even if that is killed: the merge directory would stay locked otherwise.
+CHILD = """
+import ctypes, json, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+from dbt.cli.main import cli
+cli(json.load(sys.stdin))
+"""
 
 
 @dataclass
@@ -34,12 +44,15 @@ class Node:
 
 @dataclass
 class Outcome:
-    """How a dbt run ended: ok, the problems as sentences, the nodes that ended, peak memory in bytes."""
+    """How a dbt run ended: ok, the problems as sentences, the nodes that ended, peak memory in bytes,
+    what it says of an earlier run that it resumes, and about how much disk and memory, in bytes, it needs."""
 
     ok: bool
     problems: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    resumed: str = ""
+    needs: dict[str, int] = field(default_factory=dict)
     peak_memory: int = 0
 
 
@@ -48,6 +61,7 @@ def run(
     directory: Path,
     spec: dict[str, Any],
     on_node: Callable[[Node], None] = lambda node: None,
+    resume: bool = False,
 ) -> Outcome:
     """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends.
 
@@ -58,6 +72,8 @@ def run(
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
+    if resume:
+        environment["CRM_MERGE_RESUME"] = "1"
     arguments = [
         *("--log-format", "json", "--log-level", "info"),
         *("--log-path", str(directory / "logs"), *command),
@@ -66,7 +82,7 @@ def run(
     ]
     process = subprocess.Popen(
         # the arguments go by standard input: a spec of many files is longer than a command line may be
-        [sys.executable, "-c", "import json, sys; from dbt.cli.main import cli; cli(json.load(sys.stdin))"],
+        [sys.executable, "-c", CHILD],
         env=environment,
         cwd=PROJECT,
         stdin=subprocess.PIPE,
@@ -111,6 +127,10 @@ def read_event(
     name, message = info.get("name"), info.get("msg") or ""
     if found := re.match(r"rows of (\S+): (\d+)$", message):
         rows[found[1]] = int(found[2])
+    elif message.startswith("crm-merge needs: "):
+        outcome.needs = json.loads(message.removeprefix("crm-merge needs: "))
+    elif message.startswith("crm-merge resumes: "):
+        outcome.resumed = message.removeprefix("crm-merge resumes: ")
     elif message.startswith("crm-merge result: "):
         outcome.results.append(message.removeprefix("crm-merge result: "))
     elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
@@ -128,10 +148,12 @@ def read_event(
         outcome.nodes.append(done)
         on_node(done)
     elif info.get("level") == "error":
-        outcome.problems += [problem for problem in sentences(message) if problem not in outcome.problems]
+        outcome.problems += [
+            problem for problem in sentences(message, outcome.needs) if problem not in outcome.problems
+        ]
 
 
-def sentences(message: str) -> list[str]:
+def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
     """Returns what a dbt error says to the user: the merge's own problems one by one, else its first lines."""
     if "crm-merge: " in message:
         body = message.split("crm-merge: ", 1)[1].split("(end of crm-merge message)")[0]
@@ -139,8 +161,18 @@ def sentences(message: str) -> list[str]:
         return [line.removeprefix("- ") for line in lines[1:]] or lines
     if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
         limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
+        enough = max((needs or {}).get("memory", 0), int(1.5 * engine.in_bytes(limit)))
         return [
-            f"the merge ran out of its memory limit of {limit}; raise DUCKDB_MEMORY_LIMIT. The engine said: {first_line(message)}"
+            f"the merge ran out of its memory limit of {limit}; set DUCKDB_MEMORY_LIMIT to at least {engine.amount(enough).replace(' ', '')}."
+            f" The engine said: {first_line(message)}"
+        ]
+    if re.search(
+        r"No space left|disk quota|max_temp_directory_size|not enough space", message, re.IGNORECASE
+    ):
+        need = f"; this merge needs about {engine.amount(needs['disk'])} in all" if needs else ""
+        return [
+            f"a disk is full{need}: make room, or use another disk: --dir (CRM_MERGE_DIR) for the merge, DUCKDB_TEMP_DIR to spill to."
+            f" The engine said: {first_line(message)}"
         ]
     if "Could not set lock" in message:
         return [

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-MEMORY = re.compile(r"\d+(\.\d+)?\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
+MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
+# DuckDB takes more memory than it counts: with this share of the limit for what it counts, a merge of ten million rows
+# stays within 900 MB at a limit of 500 MB, dbt included.
+SHARE = 0.8
 
 
 def problems() -> list[str]:
@@ -34,11 +39,63 @@ def problems() -> list[str]:
     return found
 
 
+def own_memory(limit: str) -> str:
+    """Returns the share of a memory limit that DuckDB is told, such as ``400MB`` for ``500MB``."""
+    found = MEMORY.fullmatch(limit.strip())
+    return f"{float(found[1]) * SHARE:g}{found[2]}" if found else limit
+
+
+def in_bytes(limit: str) -> float:
+    """Returns an amount of memory such as ``500MB`` in bytes; 0 for what is none."""
+    found = MEMORY.fullmatch(limit.strip())
+    if not found:
+        return 0
+    unit, base = found[2].upper(), 1024 if "I" in found[2].upper() else 1000
+    return float(found[1]) * base ** "BKMGT".index(unit[0])
+
+
+def spill_folder(directory: Path) -> Path:
+    """Returns where a merge spills to: a folder of its own, also below a DUCKDB_TEMP_DIR that others use."""
+    shared = os.environ.get("DUCKDB_TEMP_DIR")
+    if not shared:
+        return directory / ".crm-merge" / "spill"
+    return Path(shared).absolute() / f"crm-merge-{hashlib.sha256(str(directory).encode()).hexdigest()[:12]}"
+
+
+def disk_problems(needs: list[tuple[str, Path, int]]) -> list[str]:
+    """Returns, a sentence for each disk, what it has too little room for. ``needs``: (what for, where, bytes)."""
+    disks: dict[int, list[tuple[str, Path, int]]] = {}
+    for what, path, size in needs:
+        place = path.absolute()
+        while not place.exists():
+            place = place.parent
+        disks.setdefault(place.stat().st_dev, []).append((what, place, size))
+    problems = []
+    for wanted in disks.values():
+        need, free = sum(size for _, _, size in wanted), shutil.disk_usage(wanted[0][1]).free
+        if need > free:
+            shares = ", ".join(f"{amount(size)} for {what}" for what, _, size in wanted if size)
+            problems.append(
+                f"the disk of {wanted[0][1]} has {amount(free)} free, and this merge needs about {amount(need)} there ({shares});"
+                " make room, or use another disk: --dir (CRM_MERGE_DIR) for the merge, DUCKDB_TEMP_DIR to spill to, export.to for the result"
+            )
+    return problems
+
+
+def amount(size: float) -> str:
+    """Returns a number of bytes in words, such as ``1.2 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
 def settings(directory: Path) -> dict[str, Any]:
     """Returns the settings of a DuckDB connection to a merge directory."""
     config: dict[str, Any] = {
-        "memory_limit": os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB"),
-        "temp_directory": os.environ.get("DUCKDB_TEMP_DIR", str(directory / ".crm-merge" / "spill")),
+        "memory_limit": own_memory(os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")),
+        "temp_directory": str(spill_folder(directory)),
         "autoinstall_known_extensions": False,
     }
     if threads := os.environ.get("DUCKDB_THREADS"):

@@ -1,6 +1,6 @@
 """The dbt-duckdb plugin: what SQL can't do to the bytes of a file and to international domains, and nothing else.
 
-Three functions become callable from SQL, each from JSON text to JSON text:
+Five functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_files_profile(request)``
     Finds the files of a merge, fetches remote ones, and says of each how it is to be read (reading.profile).
@@ -8,6 +8,10 @@ Three functions become callable from SQL, each from JSON text to JSON text:
     Writes the copy of a file that DuckDB reads where it can't read the file itself.
 ``crm_files_changed(request)``
     Says which files are no longer what was profiled.
+``crm_disk_problems(request)``
+    Says where there is too little room on a disk for the merge.
+``crm_parts_cleared(name)``
+    Removes the files of a relation that is kept in parts, before it is built anew.
 
 Two more take an address or a domain that is not plain ASCII, and return its ASCII form or '' (reading.international):
 ``crm_address(text)`` and ``crm_domain(text)``.
@@ -18,7 +22,10 @@ A user's mistake comes back as a sentence under ``problems``, never as an except
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
@@ -69,18 +76,32 @@ class Plugin(BasePlugin):
         self.directory = PROJECT
         if self.creds and self.creds.path and self.creds.path != ":memory:":
             self.directory = Path(self.creds.path).resolve().parent
-            (self.directory / ".crm-merge" / "landing").mkdir(parents=True, exist_ok=True)
+            for folder in ("landing", "parts"):
+                (self.directory / ".crm-merge" / folder).mkdir(parents=True, exist_ok=True)
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Leaves the number of threads to DuckDB unless DUCKDB_THREADS is set; finds seeds by the project."""
         if config.get("threads") == "auto":
             del config["threads"]
+        if "memory_limit" in config:
+            config["memory_limit"] = engine.own_memory(str(config["memory_limit"]))
         config["file_search_path"] = str(PROJECT)
+        if self.directory != PROJECT:
+            config["temp_directory"] = str(engine.spill_folder(self.directory))
 
     def configure_connection(self, conn: Any) -> None:
         """Registers the functions with DuckDB."""
         conn.execute("set TimeZone = 'UTC'")  # the text of a time must not depend on the machine
-        for function in (self.crm_files_profile, self.crm_files_copy, self.crm_files_changed):
+        if self.directory != PROJECT:
+            # this process has the database now: what lies there is of a run that was killed
+            shutil.rmtree(engine.spill_folder(self.directory), ignore_errors=True)
+        for function in (
+            self.crm_files_profile,
+            self.crm_files_copy,
+            self.crm_files_changed,
+            self.crm_parts_cleared,
+            self.crm_disk_problems,
+        ):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
         register_international(conn)
 
@@ -93,6 +114,7 @@ class Plugin(BasePlugin):
         """
         files: list[dict[str, Any]] = []
         problems: list[str] = []
+        asked: list[tuple[places.Place, dict[str, Any], dict[str, Any]]] = []
         for wanted in json.loads(request)["files"]:
             try:
                 found = self.places_of(wanted["path"])
@@ -108,12 +130,17 @@ class Plugin(BasePlugin):
             shared = "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
             for place in found:
                 entry = dict(
-                    wanted, vendor=wanted["name"], k=len(files), path=str(place.path), shown=place.shown
+                    wanted, vendor=wanted["name"], k=len(asked), path=str(place.path), shown=place.shown
                 )
                 if len(found) > 1:
                     entry["name"] += "/" + place.shown[len(shared) :].lstrip("/")
+                asked.append((place, wanted, entry))
+        # hashing and counting leave Python to other threads most of the time
+        with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as threads:
+            profiles_of = [threads.submit(self.profile_once, place, wanted) for place, wanted, _ in asked]
+            for (_, wanted, entry), profiled in zip(asked, profiles_of, strict=True):
                 try:
-                    files.append(entry | self.profile_once(place, wanted))
+                    files.append(entry | profiled.result())
                 except FileProblem as problem:
                     problems.append(f"{wanted['setting']}: {problem}")
         return json.dumps({"files": files, "problems": problems, "directory": str(self.directory)})
@@ -161,3 +188,28 @@ class Plugin(BasePlugin):
                     f"{file['setting']}: {Path(file['path']).name} changed while it was read; run again when it is complete"
                 )
         return json.dumps(problems)
+
+    def crm_parts_cleared(self, name: str) -> str:
+        """Removes the parts ``<name>.<anything>`` of a relation; returns ''."""
+        for part in (self.directory / ".crm-merge" / "parts").glob(f"{name}.*"):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        return ""
+
+    def crm_disk_problems(self, request: str) -> str:
+        """Returns the problems of ``{"merge", "spill", "result": bytes, "to": the folder of the result or null}``."""
+        wanted = json.loads(request)
+        own = self.directory / ".crm-merge"
+        # what an earlier run left is replaced
+        there = sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
+        database = self.directory / "merge.duckdb"
+        there += database.stat().st_size if database.exists() else 0
+        result = Path(wanted["to"]) if wanted["to"] else self.directory / "out"
+        return json.dumps(
+            engine.disk_problems(
+                [
+                    ("the merge", self.directory, max(wanted["merge"] - there, 0)),
+                    ("spilling", engine.spill_folder(self.directory), wanted["spill"]),
+                    ("the result", result, wanted["result"]),
+                ]
+            )
+        )

@@ -11,14 +11,14 @@ with linked as (
 select
   e.entity
   {%- for v in plan.vendor %}
-  {%- set form = 's.' ~ sql_name('_merge_form_' ~ v.column) %},
+  {%- set form = 's.form_' ~ v.index %},
   min({{ form }}) as least_{{ v.index }},
   max({{ form }}) as greatest_{{ v.index }},
-  min(case when {{ form }} is not null then s._merge_vendor end) as first_vendor_{{ v.index }},
-  max(case when {{ form }} is not null then s._merge_vendor end) as last_vendor_{{ v.index }}
+  min(case when {{ form }} is not null then s.vendor_number end) as first_vendor_{{ v.index }},
+  max(case when {{ form }} is not null then s.vendor_number end) as last_vendor_{{ v.index }}
   {%- endfor %}
 from linked as l
 inner join {{ ref('int_entities') }} as e on l.entity = e.entity
-inner join {{ ref('stg_enriched') }} as s on e.record = s._merge_ord
+inner join {{ ref('stg_forms') }} as s on e.record = s.record
 where l.n_records > 1 or l.n_entities > 1
 group by e.entity

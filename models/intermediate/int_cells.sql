@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', over='originals', in_files=true) }}
 {%- set plan = merge_plan() %}
 with cells as (
   select
@@ -9,6 +10,7 @@ with cells as (
     {%- endfor %}
   from {{ ref('stg_original') }} as o
   inner join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
+  where {{ within('originals', 'o._merge_row') }}
 )
 
 select

@@ -1,15 +1,16 @@
 -- depends_on: {{ ref('int_keys') }}
+-- depends_on: {{ ref('int_assertion_ends') }}
 {{ config(materialized='components') }}
 -- each key value is a star: its records point to the first of them
 with stars as (
   select
-    tier,
-    key_value,
+    key_number,
     min(record) as centre
   from {{ ref('int_match_keys') }}
-  where side = 'enriched' and key_value is not null
-  group by tier, key_value
-),
+  where side = 'enriched' and key_number is not null
+  group by key_number
+)
+{%- if merge_plan().assertions %},
 
 first_ends as (
   select
@@ -47,14 +48,16 @@ asserted_stars as (
   from asserted
   group by by_what, star
 )
+{%- endif %}
 
-select distinct
+select
   k.record as node_a,
   s.centre as node_b,
   k.tier
 from {{ ref('int_match_keys') }} as k
-inner join stars as s on k.tier = s.tier and k.key_value = s.key_value
+inner join stars as s on k.key_number = s.key_number
 where k.side = 'enriched'
+{%- if merge_plan().assertions %}
 union all
 select
   a.record as node_a,
@@ -62,11 +65,12 @@ select
   0 as tier
 from asserted as a
 inner join asserted_stars as s on a.by_what = s.by_what and a.star = s.star
+{%- endif %}
 -- rows whose keys all were refused stand alone
 union all
-select distinct
+select
   record as node_a,
   record as node_b,
   0 as tier
 from {{ ref('int_match_keys') }}
-where side = 'enriched' and key_value is null
+where side = 'enriched' and key_number is null

@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', in_files=true) }}
 {%- set plan = merge_plan() %}
 with disputed as (
   select
@@ -5,14 +6,15 @@ with disputed as (
     r._merge_ord,
     r._merge_vendor
     {%- for v in plan.vendor %},
-    case when a.least_{{ v.index }} <> a.greatest_{{ v.index }} then r.{{ sql_name('_merge_form_' ~ v.column) }} end as form_{{ v.index }},
+    case when a.least_{{ v.index }} <> a.greatest_{{ v.index }} then s.form_{{ v.index }} end as form_{{ v.index }},
     cast({{ 'null' if fold_of(v) else 'r.' ~ rank_column(v) }} as decimal(38, 0)) as rank_{{ v.index }},
     r.{{ sql_name(v.column) }} as value_{{ v.index }},
     coalesce(c.{{ sql_name('_merge_ord_' ~ v.column) }} = r._merge_ord, false) as won_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_ranked') }} as r
+  inner join {{ ref('stg_forms') }} as s on r._merge_ord = s.record
   inner join {{ ref('int_agreement') }} as a on r._merge_entity = a.entity
-  inner join {{ ref('int_enriched_consolidated') }} as c on r._merge_entity = c._merge_entity
+  inner join {{ ref('int_enriched_consolidated') }} as c on r._merge_entity = c._merge_entity and c._merge_is_first_of_entity
 )
 
 select

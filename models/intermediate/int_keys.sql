@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='in_parts', in_files=true) }}
 {%- set plan = merge_plan() %}
 {%- for tier in plan.tiers + plan.evidence %}
 {%- set last_tier = loop.last %}
@@ -8,6 +8,7 @@ select
   record,
   {{ tier.tier }} as tier,
   {{ sql_text(tier.label) }} as key_type,
+  {{ key_number(tier.tier, 'key_value') }} as key_number,
   key_value,
   surname,
   given,
@@ -16,8 +17,13 @@ from (
   select
     '{{ side }}' as side,
     {{ record }} as record,
+    {%- if weak_tiers(plan) %}
     _merge_surname as surname,
     _merge_given as given,
+    {%- else %}
+    cast(null as string) as surname,
+    cast(null as string) as given,
+    {%- endif %}
     {{ exploded('_merge_keys_' ~ tier.tier) }} as key_value
   from {{ relation }}
 ) as keys

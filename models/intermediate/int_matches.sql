@@ -1,22 +1,8 @@
 {%- set plan = merge_plan() %}
-{%- set key_text %}concat_ws(' ', cast(s.tier as string), s.key_value){% endset %}
--- a key value leads to one entity: its records were joined by it
-with entity_keys as (
-  select
-    k.tier,
-    k.key_value,
-    e.entity,
-    max(e.n_records) as n_records,
-    count(*) as n_sharing,
-    min(k.record) as first_record
-  from {{ ref('int_match_keys') }} as k
-  inner join {{ ref('int_entities') }} as e on k.record = e.record
-  where k.side = 'enriched' and k.key_value is not null and k.tier <= e.level and not e.is_quarantined
-  group by k.tier, k.key_value, e.entity
-),
-
+{%- set decision %}concat_ws(' ', d.file, cast(d.source_row as string), d.end_name){% endset %}
+{%- set key_text %}cast(s.key_number as string){% endset %}
 -- the entities at each end of people's decisions, which come first: tier 0
-decided as (
+with decided as (
   select
     x.file,
     x.source_row,
@@ -56,19 +42,19 @@ shared as (
   select
     o.record as original_row,
     o.tier,
-    k.key_value,
+    o.key_number,
     k.entity,
     k.n_records,
     k.n_sharing,
     k.first_record
   from {{ ref('int_match_keys') }} as o
-  inner join entity_keys as k on o.tier = k.tier and o.key_value = k.key_value
-  where o.side = 'original'
+  inner join {{ ref('int_entity_keys') }} as k on o.key_number = k.key_number
+  where o.side = 'original' and not k.is_quarantined
   union all
   select
     o.record as original_row,
     0 as tier,
-    concat_ws(' ', d.file, cast(d.source_row as string), d.end_name) as key_value,
+    {{ hash_number(decision) }} as key_number,
     d.entity,
     d.n_records,
     d.n_sharing,
@@ -93,13 +79,6 @@ links as (
     s.original_row,
     s.entity,
     min(s.tier) as match_tier,
-    concat_ws(
-      '+',
-      case when count_if(s.tier = 0) > 0 then 'assertion' end
-      {%- for tier in plan.tiers %},
-      case when count_if(s.tier = {{ tier.tier }}) > 0 then {{ sql_text(tier.label) }} end
-      {%- endfor %}
-    ) as matched_on,
     max(s.n_records) as n_records,
     max(s.n_sharing) as most_sharing,
     sum(s.n_sharing) as all_sharing
@@ -142,7 +121,7 @@ reached_records as (
     k.record
   from shared as s
   inner join alike as u on s.original_row = u.original_row and s.entity = u.entity
-  inner join {{ ref('int_match_keys') }} as k on s.tier = k.tier and s.key_value = k.key_value and k.side = 'enriched'
+  inner join {{ ref('int_match_keys') }} as k on s.key_number = k.key_number and k.side = 'enriched'
   inner join {{ ref('int_entities') }} as e on k.record = e.record and s.entity = e.entity
   union
   select
@@ -176,27 +155,64 @@ reached as (
   group by u.original_row, u.entity
 ),
 
-originals_of as (
+-- what is not the usual: entities of several originals, and originals of several entities
+shared_entities as (
   select
     entity,
-    count(*) as n_originals
+    min(original_row) as first_original
   from links
   group by entity
+  having count(*) > 1
+),
+
+duplicates as (
+  select distinct l.original_row
+  from links as l
+  inner join shared_entities as s on l.entity = s.entity
+),
+
+several as (
+  select
+    original_row,
+    count(*) as n_entities
+  from links
+  group by original_row
+  having count(*) > 1
+),
+
+ranked as (
+  select
+    l.original_row,
+    l.entity,
+    n.n_entities,
+    row_number() over (partition by l.original_row order by l.match_tier, l.entity) as entity_rank
+  from links as l
+  inner join several as n on l.original_row = n.original_row
 )
 
 select
   l.original_row,
   l.entity,
-  row_number() over (partition by l.original_row order by l.match_tier, l.entity) as entity_rank,
-  count(*) over (partition by l.original_row) as n_entities,
+  coalesce(p.entity_rank, 1) as entity_rank,
+  coalesce(p.n_entities, 1) as n_entities,
   l.match_tier,
-  l.matched_on,
+  concat_ws(
+    '+',
+    case when l.shares_0 is not null then 'assertion' end
+    {%- for tier in plan.tiers %},
+    case when l.shares_{{ tier.tier }} is not null then {{ sql_text(tier.label) }} end
+    {%- endfor %}
+  ) as matched_on,
   l.n_records,
   coalesce(r.n_reached, l.most_sharing) = l.n_records as is_direct,
-  max(o.n_originals) over (partition by l.original_row) > 1 as is_shared
+  d.original_row is not null as is_shared,
+  coalesce(l.original_row = e.first_original, true) as is_first_of_entity
   {%- for tier in [{'tier': 0}] + plan.tiers %},
   l.shares_{{ tier.tier }}
   {%- endfor %}
 from links as l
-inner join originals_of as o on l.entity = o.entity
+left join shared_entities as e on l.entity = e.entity
+left join duplicates as d on l.original_row = d.original_row
+left join ranked as p on l.original_row = p.original_row and l.entity = p.entity
 left join reached as r on l.original_row = r.original_row and l.entity = r.entity
+order by l.original_row

@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', sized_by='int_entities') }}
+{{ config(materialized='in_parts', over='entities', into='entities', into_key='_merge_entity', lazy=true) }}
 {%- set plan = merge_plan() %}
 {%- set columns = plan.vendor %}
 {%- set with_forms = [] %}
@@ -7,22 +7,11 @@
 {%- if v.strategy.name in needs_forms() %}{% do with_forms.append(v) %}{% endif %}
 {%- if v.strategy.name in needs_extremes() %}{% do with_extremes.append(v) %}{% endif %}
 {%- endfor %}
--- records: the rows of entities, blank cells null
+{%- if with_forms or with_extremes -%}
 with records as (
-  select
-    e.entity as _merge_entity,
-    s._merge_file,
-    s._merge_vendor,
-    s._merge_ord
-    {%- for v in columns %},
-    case when s.{{ sql_name('_merge_form_' ~ v.column) }} is not null then s.{{ sql_name(v.column) }} end as {{ sql_name(v.column) }},
-    s.{{ sql_name('_merge_form_' ~ v.column) }}
-    {%- endfor %}
-  from {{ ref('stg_enriched') }} as s
-  inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
-  {%- if with_forms or with_extremes %}
-  where {{ part_of('e.entity') }}
-  {%- endif %}
+  select *
+  from {{ ref('int_candidates') }}
+  where {{ part_of('_merge_entity') }}
 ),
 {% for v in with_forms %}
 forms_{{ v.index }} as (
@@ -46,11 +35,12 @@ extremes_{{ v.index }} as (
   group by _merge_entity
 ),
 {% endfor %}
+{%- endif -%}
+{%- if with_forms or with_extremes %}
 -- measured: what strategies compare
 measured as (
   select
-    r.*,
-    {{ filled('r', columns) }} as _merge_filled
+    r.*
     {%- for v in with_forms %},
     f_{{ v.index }}.votes as _merge_votes_{{ v.index }},
     f_{{ v.index }}.first_ord as _merge_first_ord_{{ v.index }}
@@ -66,7 +56,22 @@ measured as (
   {%- for v in with_extremes %}
   left join extremes_{{ v.index }} as x_{{ v.index }} on r._merge_entity = x_{{ v.index }}._merge_entity
   {%- endfor %}
+),
+
+filled as (
+  select
+    r.*,
+    {{ filled('r', columns) }} as _merge_filled
+  from measured as r
 )
+{%- else %}
+with filled as (
+  select
+    r.*, -- noqa: AM04
+    {{ filled('r', columns) }} as _merge_filled
+  from {{ ref('int_candidates') }} as r
+)
+{%- endif %}
 
 select
   r.*
@@ -76,4 +81,4 @@ select
   {%- for v in columns if v.group and v.is_first_of_group %},
   {{ group_rank(v, columns) }} as {{ rank_column(v) }}
   {%- endfor %}
-from measured as r
+from filled as r

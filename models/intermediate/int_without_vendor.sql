@@ -1,6 +1,13 @@
+-- depends_on: {{ ref('int_entities') }}
+-- depends_on: {{ ref('int_enriched_consolidated') }}
+-- depends_on: {{ ref('int_ranked') }}
+-- depends_on: {{ ref('int_enrichment') }}
+-- depends_on: {{ ref('stg_files') }}
+-- depends_on: {{ ref('stg_original') }}
 {%- set plan = merge_plan() %}
 {%- set columns = [] %}
 {%- for v in plan.vendor if may_lack_a_value(v) %}{% do columns.append(v) %}{% endfor %}
+{%- if columns %}
 -- columns where a value does not simply go to the next candidate when a vendor is left out
 with vendors as (
   select distinct
@@ -8,7 +15,7 @@ with vendors as (
     f.vendor_number
   from {{ ref('int_entities') }} as e
   inner join {{ ref('stg_files') }} as f on {{ file_of('e.record') }} = f.file_order
-  where e.entity in (select m.entity from {{ ref('int_matches') }} as m){{ '' if columns else ' and 1 = 0' }}
+  where e.entity in (select m.entity from {{ ref('int_matches') }} as m)
 ),
 
 of_others as (
@@ -46,7 +53,7 @@ offers as (
     {%- endfor %}
   from rows_and_vendors as x
   inner join {{ ref('int_matches') }} as m on x.original_row = m.original_row
-  inner join {{ ref('int_enriched_consolidated') }} as c on m.entity = c._merge_entity
+  inner join {{ ref('int_enriched_consolidated') }} as c on m.original_row = c._merge_original_row and m.entity = c._merge_entity
   left join vendors as v on m.entity = v.entity and x.vendor_number = v.vendor_number
   left join of_others as o on m.entity = o.entity and x.vendor_number = o.vendor_number
 ),
@@ -74,3 +81,11 @@ select
 from offered as x
 inner join {{ ref('stg_original') }} as o on x.original_row = o._merge_row
 inner join {{ ref('int_enrichment') }} as e on x.original_row = e._merge_row
+{%- else %}
+-- no column of this merge is of that kind
+select
+  original_row,
+  cast(0 as int) as vendor_number
+from {{ ref('int_matches') }}
+where 1 = 0
+{%- endif %}

@@ -1,16 +1,19 @@
 -- depends_on: {{ ref('stg_files') }}
 {%- set plan = merge_plan() %}
+{%- if plan.files %}
 select
-  coalesce(_merge_row, file_row_number + 1) as _merge_row
+  {{ landed_row(plan.files[0]) }} as _merge_row
   {%- for h in plan.crm %},
   c{{ h.position }} as {{ sql_name(h.header) }}
-  {%- if h.column in plan.vendor | map(attribute='column') %},
-  form_{{ h.position }} as {{ sql_name('_merge_form_' ~ h.column) }}
-  {%- endif %}
-  {%- endfor %},
+  {%- endfor %}
+  {%- if weak_tiers(plan) %},
   _merge_surname,
   _merge_given
+  {%- endif %}
   {%- for tier in plan.tiers + plan.evidence if 0 in tier.columns %},
   _merge_keys_{{ tier.tier }}
   {%- endfor %}
-from {% if plan.files %}read_parquet({{ sql_path(landed_path(plan, plan.files[0])) }}, file_row_number = true){% else %}{{ ref('stg_files') }}{% endif %}
+from read_parquet({{ sql_path(landed_path(plan, plan.files[0])) }}, file_row_number = true)
+{%- else %}
+select 1 as _merge_row from {{ ref('stg_files') }}
+{%- endif %}

@@ -38,12 +38,13 @@ by_row as (
     case d.column_number
       when 0 then cast(null as bigint)
       {%- for v in plan.vendor if v.header %}
-      when {{ v.index }} then o.{{ sql_name('_merge_form_' ~ v.column) }}
+      when {{ v.index }} then s.form_{{ v.index }}
       {%- endfor %}
     end as original_form
   from {{ ref('int_disputes') }} as d
   inner join {{ ref('int_matches') }} as m on d.entity = m.entity
   inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
+  inner join {{ ref('stg_forms') }} as s on m.original_row = s.record
 )
 
 select
@@ -75,7 +76,7 @@ select
   t.original_row is not null as is_used
 from by_row as r
 inner join columns as c on r.column_number = c.column_number
-inner join {{ ref('int_entities') }} as e on r.entity = e.record
+inner join {{ ref('int_entity_ids') }} as e on r.entity = e.entity
 left join {{ ref('stg_files') }} as fw on {{ file_of('r.winner_record') }} = fw.file_order
 left join {{ ref('stg_files') }} as fr on {{ file_of('r.runner_up_record') }} = fr.file_order
 {%- if collected %}

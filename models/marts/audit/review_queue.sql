@@ -33,11 +33,11 @@ names as (
     r.record,
     r.tier,
     r.key_value,
-    k.surname,
-    k.given
+    n.surname,
+    n.given
   from {{ ref('int_refused_keys') }} as r
-  inner join {{ ref('int_keys') }} as k on r.record = k.record and r.tier = k.tier and r.key_value = k.key_value
-  where k.surname is not null
+  inner join {{ ref('stg_forms') }} as n on r.record = n.record
+  where n.surname is not null
 ),
 
 first_of_name as (
@@ -207,17 +207,21 @@ shown as (
   select b_record as record from undecided
 ),
 
-evidence as (
+keys_shown as (
   select
     s.record,
-    concat_ws(
-      '; ',
-      {{ join_in_order(key_text, sql_text('; '), key_text) }},
-      max(case when k.surname is not null then concat('name ', concat_ws(' ', nullif(k.given, ''), k.surname)) end)
-    ) as evidence
+    {{ join_in_order(key_text, sql_text('; '), key_text) }} as keys
   from shown as s
   inner join {{ ref('int_keys') }} as k on s.record = k.record and k.blocked_as is null
   group by s.record
+),
+
+evidence as (
+  select
+    k.record,
+    concat_ws('; ', k.keys, case when n.surname is not null then concat('name ', concat_ws(' ', nullif(n.given, ''), n.surname)) end) as evidence
+  from keys_shown as k
+  inner join {{ ref('stg_forms') }} as n on k.record = n.record
 ),
 
 refused_values as (

@@ -28,12 +28,13 @@ vendor_rows as (
       when l.entity is not null then 'used'
       else 'unmatched'
     end as bucket,
-    case when not e.is_quarantined then e.entity_id end as entity_id,
+    case when not e.is_quarantined then i.entity_id end as entity_id,
     case
       when not e.is_quarantined and d.record is not null
         then concat('the same as row ', cast({{ row_of('d.first_record') }} as string))
     end as detail
   from {{ ref('int_entities') }} as e
+  inner join {{ ref('int_entity_ids') }} as i on e.entity = i.entity
   left join duplicates as d on e.record = d.record
   left join linked as l on e.entity = l.entity
   union all
@@ -60,7 +61,7 @@ original_rows as (
     'matched' as bucket,
     e.entity_id
   from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_entities') }} as e on m.entity = e.record
+  inner join {{ ref('int_entity_ids') }} as e on m.entity = e.entity
   where m.entity_rank = 1
   union all
   select

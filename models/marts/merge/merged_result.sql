@@ -1,24 +1,18 @@
+{{ config(materialized='in_parts', over='originals', in_files=true) }}
 {%- set plan = merge_plan() %}
 {%- set by_header = {} %}
 {%- for v in plan.vendor if v.header %}{% do by_header.update({v.header: v}) %}{% endfor %}
-with entity_ids as (
-  select distinct
-    entity,
-    entity_id
-  from {{ ref('int_entities') }}
-),
-
-has_key as (
+with has_key as (
   select distinct record
-  from {{ ref('int_match_keys') }}
-  where side = 'original'
+  from {{ ref('int_keys') }}
+  where side = 'original' and blocked_as is null and tier <= {{ plan.tiers | length }} and {{ within('originals', 'record') }}
 ),
 
 -- no link, and yet a valid key in common with a vendor row: a guard or a person refused it
 related as (
   select distinct record
   from {{ ref('int_refused_keys') }}
-  where side = 'original'
+  where side = 'original' and {{ within('originals', 'record') }}
 )
 
 select
@@ -45,14 +39,14 @@ select
   end as match_status,
   e.match_tier,
   e.matched_on,
-  i.entity_id,
+  e._merge_entity_id as entity_id,
   cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows,
   coalesce(e._merge_is_shared, false) as duplicate_in_original,
   x.match_explanation
 from {{ ref('stg_original') }} as o
 left join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
-left join entity_ids as i on e._merge_entity = i.entity
 left join {{ ref('int_explanations') }} as x on o._merge_row = x.original_row
 left join has_key as k on o._merge_row = k.record
 left join related as r on o._merge_row = r.record
+where {{ within('originals', 'o._merge_row') }}
 order by o._merge_row

@@ -66,7 +66,7 @@ related as (
 )
 
 select
-  e.entity_id,
+  i.entity_id,
   coalesce(t.enriched_by, v.vendor) as enriched_by,
   e.n_records as n_enriched_rows,
   case when r.entity is not null then 'possibly_related' else 'unmatched' end as match_status
@@ -81,7 +81,8 @@ select
 from spans as s
 inner join names as v on s.first_vendor = v.vendor_number
 inner join {{ ref('int_entities') }} as e on s.entity = e.record
-inner join {{ ref('int_enriched_consolidated') }} as c on s.entity = c._merge_entity
+inner join {{ ref('int_entity_ids') }} as i on s.entity = i.entity
+inner join {{ ref('int_newcomers') }} as c on s.entity = c._merge_entity
 left join together as t on s.entity = t.entity
 left join related as r on s.entity = r.entity
 order by s.entity

@@ -46,7 +46,7 @@ unparsed as (
     _merge_file as file_order,
     count(*) as unparsed_timestamps
   from {{ ref('stg_enriched') }}
-  where {{ sql_name('_merge_form_' ~ column) }} is not null and ({{ moment(sql_name(column)) }}) is null
+  where {{ sql_name(column) }} is not null and ({{ moment(sql_name(column)) }}) is null
   group by _merge_file
   {{ 'union all' if not loop.last }}
   {%- else %}

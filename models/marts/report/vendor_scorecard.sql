@@ -34,18 +34,19 @@ vendor_columns as (
 -- what the vendors' rows hold
 counted as (
   select
-    _merge_vendor
+    vendor_number
     {%- for v in plan.vendor %},
-    count({{ sql_name('_merge_form_' ~ v.column) }}) as filled_{{ v.index }},
-    {{ 'count_if(' ~ sql_name('_merge_has_key_' ~ v.column) ~ ')' if v.key_type else 'cast(0 as bigint)' }} as keys_{{ v.index }}
+    count(form_{{ v.index }}) as filled_{{ v.index }},
+    {{ 'count_if(has_key_' ~ v.index ~ ')' if v.key_type else 'cast(0 as bigint)' }} as keys_{{ v.index }}
     {%- endfor %}
-  from {{ ref('stg_enriched') }}
-  group by _merge_vendor
+  from {{ ref('stg_forms') }}
+  where vendor_number > 0
+  group by vendor_number
 ),
 
 held as (
   select
-    _merge_vendor as vendor_number,
+    vendor_number,
     cast(substr(place, 2) as int) as column_number,
     filled_cells,
     valid_keys
@@ -53,7 +54,7 @@ held as (
     (filled_cells, valid_keys) for place in (
       {%- for v in plan.vendor %}
       (filled_{{ v.index }}, keys_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
-      {%- else %}(_merge_vendor, _merge_vendor) as c0
+      {%- else %}(vendor_number, vendor_number) as c0
       {%- endfor %}
     )
   )
@@ -62,21 +63,21 @@ held as (
 -- what other vendors say of the same people
 beside as (
   select
-    s._merge_vendor
+    s.vendor_number
     {%- for v in plan.vendor %}
-    {%- set comparable = 's.' ~ sql_name('_merge_form_' ~ v.column) ~ ' is not null and a.first_vendor_' ~ v.index ~ ' <> a.last_vendor_' ~ v.index %},
+    {%- set comparable = 's.form_' ~ v.index ~ ' is not null and a.first_vendor_' ~ v.index ~ ' <> a.last_vendor_' ~ v.index %},
     count_if({{ comparable }}) as compared_{{ v.index }},
     count_if({{ comparable }} and a.least_{{ v.index }} = a.greatest_{{ v.index }}) as agreed_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_agreement') }} as a
   inner join {{ ref('int_entities') }} as e on a.entity = e.entity
-  inner join {{ ref('stg_enriched') }} as s on e.record = s._merge_ord
-  group by s._merge_vendor
+  inner join {{ ref('stg_forms') }} as s on e.record = s.record
+  group by s.vendor_number
 ),
 
 beside_vendors as (
   select
-    _merge_vendor as vendor_number,
+    vendor_number,
     cast(substr(place, 2) as int) as column_number,
     compared,
     agreed
@@ -84,7 +85,7 @@ beside_vendors as (
     (compared, agreed) for place in (
       {%- for v in plan.vendor %}
       (compared_{{ v.index }}, agreed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
-      {%- else %}(_merge_vendor, _merge_vendor) as c0
+      {%- else %}(vendor_number, vendor_number) as c0
       {%- endfor %}
     )
   )
@@ -113,23 +114,23 @@ partly_agreed as (
 
 beside_crm as (
   select
-    s._merge_vendor
+    s.vendor_number
     {%- for v in plan.vendor if v.header %}
-    {%- set form = sql_name('_merge_form_' ~ v.column) %},
+    {%- set form = 'form_' ~ v.index %},
     count_if(s.{{ form }} is not null and o.{{ form }} is not null) as compared_{{ v.index }},
     count_if(s.{{ form }} = o.{{ form }}) as agreed_{{ v.index }}
     {%- endfor %},
     count_if(1 = 0) as nothing
   from {{ ref('int_matches') }} as m
   inner join {{ ref('int_entities') }} as e on m.entity = e.entity
-  inner join {{ ref('stg_enriched') }} as s on e.record = s._merge_ord
-  inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
-  group by s._merge_vendor
+  inner join {{ ref('stg_forms') }} as s on e.record = s.record
+  inner join {{ ref('stg_forms') }} as o on m.original_row = o.record
+  group by s.vendor_number
 ),
 
 beside_original as (
   select
-    _merge_vendor as vendor_number,
+    vendor_number,
     cast(substr(place, 2) as int) as column_number,
     compared,
     agreed

@@ -1,0 +1,19 @@
+{{ config(materialized='in_parts', over='records', into='entities', into_key='_merge_entity', lazy=true) }}
+-- depends_on: {{ ref('int_matches') }}
+{%- set plan = merge_plan() %}
+{%- set compared = forms_for_strategies(plan) %}
+select
+  e.entity as _merge_entity,
+  e.n_records as _merge_n_records,
+  s._merge_file,
+  s._merge_vendor,
+  s._merge_ord
+  {%- for v in plan.vendor %},
+  s.{{ sql_name(v.column) }}
+  {%- if v.column in compared %},
+  s.{{ sql_name('_merge_form_' ~ v.column) }}
+  {%- endif %}
+  {%- endfor %}
+from {{ ref('stg_enriched') }} as s
+inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
+where {{ within('records', 's._merge_ord') }} and {{ within('records', 'e.record') }} and not e.is_quarantined

@@ -1,0 +1,9 @@
+{#- Keys are grouped and joined by a number of 63 bits. Another hash of the values tells two that have the same. -#}
+select
+  tier,
+  key_number,
+  min(record) as one_record,
+  max(record) as another_record
+from {{ ref('int_keys') }}
+group by tier, key_number
+having min({{ hash_number("concat('another ', key_value)") }}) <> max({{ hash_number("concat('another ', key_value)") }})
