@@ -222,7 +222,7 @@ def test_a_failed_check_blocks_publishing(spec, tmp_path, monkeypatch):
     )
     model = project / "models" / "marts" / "merge" / "merged_result.sql"
     model.write_text(
-        model.read_text().replace("order by o._merge_row", "where o._merge_row > 1\norder by o._merge_row")
+        model.read_text().replace("order by o._merge_row", "and o._merge_row > 1\norder by o._merge_row")
     )
     command = [PROJECT / ".venv/bin/python", "-m", "orchestration.cli", "run", spec, "--dir", tmp_path / "m"]
     environment = os.environ | {"PYTHONPATH": str(project)}

@@ -231,7 +231,7 @@ def test_an_entity_keeps_its_id_while_it_keeps_its_smallest_key(merge):
     vendor = Table(["email", "phone"], [["b@firm.com", "2125550100"]])
     first = merge(SPEC, crm(), [("v", vendor)])
     wanted = hashlib.md5(b"email:b@firm.com").hexdigest()
-    assert first.query("select entity_id from int_entities") == [(wanted,)]
+    assert first.query("select entity_id from int_entity_ids") == [(wanted,)]
     more = Table(
         ["email", "phone"], [["c@firm.com", "2125550199"], ["B@firm.com", "2125550199"], *vendor.rows]
     )
