@@ -77,6 +77,8 @@ def opened(a: Path, b: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         tempfile.TemporaryDirectory(prefix="crm-merge-diff-", dir=room) as folder,
         duckdb.connect(config=engine.settings(Path(folder).resolve())) as connection,
     ):
+        # the engine makes the last folder of the place it spills to, no more
+        engine.spill_folder(Path(folder).resolve()).parent.mkdir(parents=True, exist_ok=True)
         for name, place in (("a", a), ("b", b)):
             attach(connection, name, place)
             read_rows(connection, name, place)
@@ -120,7 +122,9 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
                 f"'{place}' lacks the files of {relation}; a merge directory is copied whole, or run it again"
             )
         files = f"{pattern(parts)}/{relation}.*.parquet"
-        connection.execute(f"create temp view {relation}_{name} as from read_parquet({sql_text(files)})")
+        connection.execute(
+            f"create temp view {relation}_{name} as from read_parquet({sql_text(files)}, hive_partitioning = false)"
+        )
     header = record_id(connection, name)
     found = connection.execute(
         f"select position from {name}.stg_columns where file_order = 0 and header = $1",  # noqa: S608
@@ -133,7 +137,7 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
           coalesce(_merge_row, file_row_number + 1) as row,
           row_number() over (order by coalesce(_merge_row, file_row_number + 1)) as position,
           case when not regexp_full_match({own}, {sql_text(BLANK)}) then {own} end as record_id
-        from read_parquet({sql_text(pattern(landed))}, file_row_number = true)""")  # noqa: S608
+        from read_parquet({sql_text(pattern(landed))}, file_row_number = true, hive_partitioning = false)""")  # noqa: S608
     counts = connection.execute(
         f"select (select count(*) from rows_{name}) = (select count(*) from merged_result_{name})"  # noqa: S608
     ).fetchone()
@@ -318,7 +322,7 @@ def add_cells(connection: duckdb.DuckDBPyConnection, place: int, column: str) ->
 def column_cells(column: str, aligned: bool) -> str:
     """Returns the query of a column's cells that differ, as text; null and empty are the same."""
     a, b = (
-        f"(select row_number() over () as position, coalesce(cast({sql_name(column)} as varchar), '') as value from merged_result_{name}) as {name}"  # noqa: S608
+        f"(select row_number() over () as position, coalesce(cast(r.{sql_name(column)} as varchar), '') as value from merged_result_{name} as r) as {name}"  # noqa: S608
         for name in ("a", "b")
     )
     if aligned:

@@ -35,12 +35,14 @@ CRM = Table(
 A = Table(["email", "title", "position"], [["a@x.com", "CEO", "A's"], ["c@x.com", "Boss", ""]])
 B = Table(["email", "title", "city"], [["a@x.com", "Chief Executive", "Rome"], ["b@x.com", "CFO", "=cmd()"]])
 SPEC = {"match_on": ["email"], "original": {"record_id": "Id"}}
+# A CRM whose own columns are all called as columns of the comparison's relations.
+CALLED = ["Position", "place", "value", "record_id", "row_a"]
 
 
 def later() -> Table:
     """Another day's CRM: row 3 moved to the top and changed, 1 changed, 2 removed, 4 new."""
     moved = [*CRM.rows[2][:3], "=2+2", *CRM.rows[2][4:]]
-    changed = ["1", "a@x.com", "CEO", "new", "p9", "", "", "y"]
+    changed = ["1", "a@x.com", "", "new", "p9", "", "", "y"]
     return Table(CRM.headers, [moved, changed, ["4", "d@x.com", "", "", "", "", "", ""]])
 
 
@@ -57,6 +59,11 @@ def with_ids(*ids: str) -> Table:
 def spelt(*texts: str) -> Table:
     """A CRM of one row that nobody enriches, with these texts in its own columns."""
     return Table(CRM.headers, [["1", "", "", *texts, ""]])
+
+
+def called(*rows: tuple[str, str]) -> Table:
+    """A CRM of rows (id, text of each of the columns in CALLED)."""
+    return Table(["Id", "Email", *CALLED], [[value, "", *[text] * len(CALLED)] for value, text in rows])
 
 
 def compared(a, b) -> tuple[diff.Difference, list[tuple]]:
@@ -93,6 +100,10 @@ def merged(runner, tmp_path_factory):
         "ids_b": (SPEC, with_ids("", "2", "1", "", "2", "3", "3", "3", "4"), [("a", A)]),
         "spelt": (SPEC, spelt("ceo", "1", "x", "e\u0301"), [("a", A)]),
         "spelt_otherwise": (SPEC, spelt("CEO", "1.0", "x ", "\u00e9"), [("a", A)]),
+        "called": (SPEC, called(("1", "old"), ("2", "same")), [("a", A)]),
+        "called_later": (SPEC, called(("1", "new"), ("2", "same")), [("a", A)]),
+        "called_moved": (SPEC, called(("2", "same"), ("1", "new")), [("a", A)]),
+        "remade": (SPEC, CRM, both),
         "blanks": (SPEC, with_ids("1", " ", "\u00a0", ""), [("a", A)]),
     }
     done = {}
@@ -144,6 +155,14 @@ def test_a_column_called_as_one_of_the_comparison_is_compared(merged):
     assert found.columns == [("Position", 1, 0, 0, 1)]
 
 
+@pytest.mark.parametrize(("other", "row"), [("called_later", 1), ("called_moved", 2)])
+def test_columns_called_as_those_of_the_comparison_hide_nothing(merged, other, row):
+    """Of rows in their places and of rows that moved, which are read by another query."""
+    found, cells = compared(merged["called"], merged[other])
+    assert cells == [("1", 1, row, column, "old", "new", None, None, "changed") for column in CALLED]
+    assert found.columns == [(column, 1, 0, 0, 1) for column in CALLED]
+
+
 def test_another_days_original_is_paired_by_record_id(merged):
     found, cells = compared(merged["first"], merged["later"])
     assert (found.paired_by, found.rows, found.only_a, found.only_b) == ("Id", 2, 1, 1)
@@ -155,6 +174,11 @@ def test_another_days_original_is_paired_by_record_id(merged):
         ("1", 1, 2, 'say "x"', "", "y", None, None, "filled"),
         ("4", None, 3, None, None, None, None, None, "row_only_in_b"),
     ]
+
+
+def test_a_moved_row_has_the_source_of_its_own_row(merged):
+    _, cells = compared(merged["first"], merged["escaped"])
+    assert ("1", 1, 2, "Title", "CEO", "Chief Executive", "a row 1", "b row 1", "changed") in cells
 
 
 def test_repeated_ids_pair_in_order_or_are_told(merged):
@@ -191,16 +215,33 @@ def test_blank_ids_that_are_not_as_many_are_told(merged):
 
 
 def test_a_copied_directory_is_compared_by_its_own_rows(merged, tmp_path):
-    """A directory that was kept as a copy knows nothing of what became of the one that it was copied from."""
-    kept, moved = tmp_path / "kept [x]", tmp_path / "moved"
-    shutil.copytree(merged["first"], kept)
-    shutil.copytree(merged["ids_a"], tmp_path / "kept x")  # what the name would mean as a pattern
-    shutil.copytree(merged["later"], moved)
-    landed = moved / diff.LANDED
-    shutil.copy(merged["first"] / diff.LANDED, landed)
+    """A directory that was kept knows nothing of what became of the place where its merge was made."""
+    made, expected = merged["remade"], compared(merged["first"], merged["longest"])
+    kept, moved = tmp_path / "Note=kept [x]", tmp_path / "moved"  # as the folder of a partition by Note
+    shutil.copytree(merged["ids_a"], tmp_path / "Note=kept x")  # what the name would mean as a pattern
+    shutil.copytree(made, kept)
+    shutil.move(made, moved)
+    shutil.copytree(merged["longest"], made)  # another merge where the views of both name theirs
+    assert expected[1] and compared(kept, made) == compared(moved, made) == expected
+    assert compared(kept, moved)[1] == []
+    shutil.rmtree(made)  # and none
+    assert compared(kept, merged["longest"]) == expected
     assert compared(kept, merged["later"]) == compared(merged["first"], merged["later"])
-    landed.unlink()
-    assert "lacks .crm-merge/landing/rows_0.parquet" in command(kept, moved)[2]
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (str(diff.LANDED), "lacks .crm-merge/landing/rows_0.parquet"),
+        (".crm-merge/parts/merged_result.00000.parquet", "lacks the files of merged_result"),
+        (".crm-merge/parts/int_cells.00000.parquet", "lacks the files of int_cells"),
+    ],
+)
+def test_a_copy_that_is_not_whole_is_told(merged, tmp_path, part, said):
+    shutil.copytree(merged["first"], tmp_path / "kept")
+    (tmp_path / "kept" / part).unlink()
+    code, _, err = command(tmp_path / "kept", merged["later"])
+    assert code == 1 and said in err.replace("\n", " ")
 
 
 def test_a_merge_and_itself(merged):
@@ -208,6 +249,17 @@ def test_a_merge_and_itself(merged):
     assert cells == [] and found.columns == [] and found.rows == 3
     code, out, _ = command(merged["first"], merged["first"])
     assert code == 0 and "No cell differs." in out and "The specs are the same." in out
+
+
+def test_a_comparison_can_spill(merged, monkeypatch):
+    """More rows than fit the limit go to the disk, and nothing of them stays."""
+    monkeypatch.setenv("DUCKDB_MEMORY_LIMIT", "30MB")
+    before = sorted(os.listdir(merged["longest"] / ".crm-merge"))
+    with diff.opened(merged["first"], merged["longest"]) as connection:
+        connection.execute("create temp table large as select i, hash(i) as h from range(5_000_000) t (i)")
+        spilled = connection.execute("select count(*), sum(size) from duckdb_temporary_files()").fetchone()
+    assert spilled[0] > 0 and spilled[1] > 0
+    assert sorted(os.listdir(merged["longest"] / ".crm-merge")) == before
 
 
 @rules(2)
