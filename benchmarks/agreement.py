@@ -30,9 +30,10 @@ def digest(path: str, cells: list[str]) -> str:
     )
     copy = f"copy (select {values} from {read(path)}) to '/dev/stdout' (format csv, header)"
     with subprocess.Popen([sys.executable, "-c", script, copy], stdout=subprocess.PIPE) as writer:
-        return subprocess.run(
-            ["sha256sum"], stdin=writer.stdout, capture_output=True, text=True, check=True
-        ).stdout
+        digest = subprocess.run(["sha256sum"], stdin=writer.stdout, capture_output=True, text=True, check=True)
+    if writer.returncode:
+        raise SystemExit(f"NOT COMPARED: {path} could not be read")
+    return digest.stdout
 
 
 def differences(ours: str, theirs: str, cells: list[str]) -> str:

@@ -60,24 +60,6 @@ told as (
   where new_value is distinct from old_value
 ),
 
--- what the file has at the place that is told
-sources as (
-  select
-    p.original_row,
-    p.column_number,
-    p.record,
-    p.new_value,
-    case p.column_number
-      when 0 then cast(null as string)
-      {%- for v in plan.vendor %}
-      when {{ v.index }} then s.{{ sql_name(v.column) }}
-      {%- endfor %}
-    end as source_value,
-    p.column_number in ({% for v in plan.vendor if fold_of(v) and v.strategy.name == 'collect' %}{{ v.index }}, {% endfor %}0) as is_collected
-  from {{ ref('int_cells') }} as p
-  left join {{ ref('stg_enriched') }} as s on p.record = s._merge_ord
-),
-
 failures as (
   select
     coalesce(c.original_row, t.original_row) as original_row,
@@ -93,18 +75,22 @@ failures as (
   from changed as c
   full outer join told as t on c.original_row = t.original_row and c.column_number = t.column_number
   where c.original_row is null or t.original_row is null or c.found <> t.new_value
+  {%- for v in plan.vendor %}
+  {%- set cell = 's.' ~ sql_name(v.column) %}
   union all
   select
-    original_row,
-    column_number,
-    record,
-    new_value as result_value,
-    source_value,
+    p.original_row,
+    p.column_number,
+    p.record,
+    p.new_value as result_value,
+    {{ cell }} as source_value,
     'the file has another value there' as failure
-  from sources
+  from {{ ref('int_cells') }} as p
+  left join {{ ref('stg_enriched') }} as s on p.record = s._merge_ord
   where
-    source_value is null
-    or case when is_collected then substr(new_value, 1, length(source_value)) else new_value end <> source_value
+    p.column_number = {{ v.index }}
+    and ({{ cell }} is null or {{ 'substr(p.new_value, 1, length(' ~ cell ~ '))' if fold_of(v) and v.strategy.name == 'collect' else 'p.new_value' }} <> {{ cell }})
+  {%- endfor %}
 ),
 
 columns as (
