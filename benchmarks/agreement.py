@@ -30,7 +30,9 @@ def digest(path: str, cells: list[str]) -> str:
     )
     copy = f"copy (select {values} from {read(path)}) to '/dev/stdout' (format csv, header)"
     with subprocess.Popen([sys.executable, "-c", script, copy], stdout=subprocess.PIPE) as writer:
-        digest = subprocess.run(["sha256sum"], stdin=writer.stdout, capture_output=True, text=True, check=True)
+        digest = subprocess.run(
+            ["sha256sum"], stdin=writer.stdout, capture_output=True, text=True, check=True
+        )
     if writer.returncode:
         raise SystemExit(f"NOT COMPARED: {path} could not be read")
     return digest.stdout

@@ -12,7 +12,7 @@ from typing import Any
 MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 # DuckDB takes more memory than it counts: with this share of the limit for what it counts, a merge of ten million rows
 # stays within 900 MB at a limit of 500 MB, dbt included.
-SHARE = 0.8
+SHARE = 0.75
 
 
 def problems() -> list[str]:
@@ -40,7 +40,7 @@ def problems() -> list[str]:
 
 
 def own_memory(limit: str) -> str:
-    """Returns the share of a memory limit that DuckDB is told, such as ``400MB`` for ``500MB``."""
+    """Returns the share of a memory limit that DuckDB is told, such as ``375MB`` for ``500MB``."""
     found = MEMORY.fullmatch(limit.strip())
     return f"{float(found[1]) * SHARE:g}{found[2]}" if found else limit
 
