@@ -1,3 +1,4 @@
+-- noqa: disable=AM04
 {{ config(materialized='in_parts', over='entities', into='entities', into_key='_merge_entity', lazy=true) }}
 {%- set plan = merge_plan() %}
 {%- set columns = plan.vendor %}
@@ -67,7 +68,7 @@ filled as (
 {%- else %}
 with filled as (
   select
-    r.*, -- noqa: AM04
+    r.*,
     {{ filled('r', columns) }} as _merge_filled
   from {{ ref('int_candidates') }} as r
 )
