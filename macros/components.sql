@@ -10,7 +10,7 @@
   {%- set plan = merge_plan() -%}
   {%- set weakest = plan.tiers | length -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
-  {%- if is_finished() -%}
+  {%- if is_finished() and load_cached_relation(this) is not none -%}
     {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
     {{ return({'relations': [target]}) }}
   {%- endif -%}

@@ -8,7 +8,7 @@
   {%- if resumes() -%}
     {%- set finished = query_value('select count(*) from ' ~ journal() ~ " where entry like 'finished %'") | int -%}
     {%- do log('crm-merge resumes: ' ~ (finished ~ ' finished steps are kept' if same
-      else 'from the start, since ' ~ ('there is no earlier run' if recall('merge') is none else 'the spec or a file is not what it was')), info=true) -%}
+      else 'from the start, since ' ~ ('there is no earlier run' if recall('merge') is none else 'the spec, a file or the project is not what it was')), info=true) -%}
   {%- endif -%}
   {%- if not same -%}
     {%- do run_query('delete from ' ~ journal()) -%}
@@ -23,16 +23,19 @@
 
 
 {% macro content_number() %}
-  {#- A hash of what a merge is made from: the spec, the content of its files, and this version. -#}
+  {#- A hash of what a merge is made from: the spec, the names and content of its files, and this project. -#}
   {%- set plan = merge_plan() -%}
-  {%- set hashes = [] -%}
-  {%- for file in plan.files + plan.assertions -%}{%- do hashes.append(file.sha256) -%}{%- endfor -%}
-  {%- do return(local_md5(tojson(var('merge')) ~ ' ' ~ hashes | join(' '))) -%}
+  {%- set parts = [tojson(var('merge')), query_value("select crm_project_number('')")] -%}
+  {%- for file in plan.files + plan.assertions -%}{%- do parts.extend([file.name, file.shown, file.sha256]) -%}{%- endfor -%}
+  {%- do return(local_md5(tojson(parts))) -%}
 {% endmacro %}
 
 
 {% macro remember(entry, content) %}
-  {%- do run_query('insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') if has_journal() -%}
+  {%- if has_journal() -%}
+    {%- do run_query('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry)) -%}
+    {%- do run_query('insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
+  {%- endif -%}
 {% endmacro %}
 
 
@@ -53,12 +56,14 @@
 
 
 {% macro is_finished(part=0, parts=1) %}
-  {#- Did the run that this one resumes build the part of this model, from the same SQL? -#}
-  {%- do return(resumes() and recall(journal_entry(part, parts)) == local_md5(model.compiled_code)) -%}
+  {#- Did the run that this one resumes build the part of this model, from the same SQL? What comes after something that was built anew
+      is built anew as well, since it may have been made from what was there before. -#}
+  {%- do return(resumes() and graph.get('merge_builds') != invocation_id and recall(journal_entry(part, parts)) == local_md5(model.compiled_code)) -%}
 {% endmacro %}
 
 
 {% macro finish(part=0, parts=1) %}
+  {%- do graph.update({'merge_builds': invocation_id}) -%}
   {%- do remember(journal_entry(part, parts), local_md5(model.compiled_code)) if flags.WHICH in ('run', 'build') -%}
 {% endmacro %}
 

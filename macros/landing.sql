@@ -7,8 +7,9 @@
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
-    {%- do forget('parts of') if not resumes() -%}
-    {%- for file in plan.files if not (resumes() and recall('finished landing ' ~ file.k)) -%}
+    {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished landing ' ~ file.k)) -%}
+      {%- do forget('parts of') -%}
+      {%- do graph.update({'merge_builds': invocation_id}) -%}
       {%- do land_file(file, plan, problems) -%}
       {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}
     {%- endfor -%}
@@ -22,7 +23,8 @@
   {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
-    {%- for file in plan.files if not (resumes() and recall('finished forms ' ~ file.k)) -%}
+    {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished forms ' ~ file.k)) -%}
+      {%- do graph.update({'merge_builds': invocation_id}) -%}
       {%- do run_query('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
       {%- do remember('finished forms ' ~ file.k, file.sha256) -%}
     {%- endfor -%}

@@ -27,13 +27,13 @@
   {%- set in_files = config.get('in_files', false) and not sorted and not is_view -%}
   {%- if sorted or is_view or in_files -%}{%- set target = this.incorporate(type='view') -%}{%- endif -%}
   {%- do drop_other_type(target) -%}
+  {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') if not is_finished(0, parts) -%}
   {%- if sorted -%}
-    {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') if not is_finished(0, parts) -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
       {%- do enter_part(over, part) -%}
       {%- call statement('part', auto_begin=false) -%}
         copy (
-          select *, {{ part_number(into, config.require('into_key')) }} as {{ into }}
+          select *, {{ config.require('into_key') }} % {{ parts_of(into).n }} as {{ into }}
           from (
             {{ compiled_code }}
           ) as rows_of_parts
@@ -49,7 +49,6 @@
       select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*/{{ into }}=' || coalesce(cast(getvariable('{{ into }}_part') as varchar), '*') || '/*.parquet', hive_partitioning = false)
     {%- endcall -%}
   {%- elif in_files -%}
-    {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') if not is_finished(0, parts) -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
       {%- do enter_part(over, part) -%}
       {%- call statement('part', auto_begin=false) -%}
@@ -94,7 +93,7 @@
 {% materialization table, adapter='duckdb' %}
   {#- A table, put in place at once, and left alone by a run that resumes another which made it already. -#}
   {%- set target = this.incorporate(type='table') -%}
-  {%- if is_finished() -%}
+  {%- if is_finished() and load_cached_relation(this) is not none -%}
     {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
   {%- else -%}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -141,6 +140,7 @@
   {%- if kind is not none -%}
     {%- set parts = parts_of(kind) -%}
     {%- if parts.n > 1 -%}
+      {%- do log('crm-merge part: ' ~ this.identifier ~ ', part ' ~ (part + 1) ~ ' of ' ~ parts.n, info=true) -%}
       {%- do run_query('set variable ' ~ kind ~ '_part = ' ~ part) -%}
       {%- do run_query('set variable ' ~ kind ~ '_parts = ' ~ parts.n) -%}
       {%- do run_query('set variable ' ~ kind ~ '_first = cast(' ~ parts.firsts[part] ~ ' as bigint)') if parts.firsts -%}
@@ -157,13 +157,6 @@
 {% endmacro %}
 
 
-{% macro part_number(kind, key) -%}
-  {#- SQL of the part that a row belongs to. -#}
-  {%- set parts = parts_of(kind) -%}
-  {{ key ~ ' % ' ~ parts.n }}
-{%- endmacro %}
-
-
 {% macro fill_empty_parts(kind, sql) %}
   {#- A part without rows has no file, and a view over no file is an error: it gets one without rows, which sorts last. -#}
   {%- set path = parts_path(this.identifier ~ '.none') -%}
@@ -177,7 +170,7 @@
 
 
 {% macro parts_of(kind) %}
-  {#- {n, size, firsts}: how many parts of a kind there are, of how many rows, and with which numbers they begin. Settled when it is
+  {#- {n, firsts}: how many parts of a kind there are, and with which numbers they begin. Settled when it is
       first asked for, and kept for the rest of the run and for one that resumes it. -#}
   {%- set known = graph.setdefault('merge_parts', {}) -%}
   {%- if known.get('of') != invocation_id -%}{%- do known.clear() -%}{%- do known.update({'of': invocation_id}) -%}{%- endif -%}
@@ -222,14 +215,14 @@
   {#- those that are linked and those that are not are consolidated one after the other -#}
   {%- set linked = measured.linked * width.entity + measured.linked_rows * width.row -%}
   {%- set others = (measured.n - measured.linked) * width.entity + (measured['rows'] - measured.linked_rows) * width.row -%}
-  {%- do return({'n': parts_for([linked, others] | max, 0.6, measured['rows']), 'size': none, 'firsts': none}) -%}
+  {%- do return({'n': parts_for([linked, others] | max, 0.6, measured['rows']), 'firsts': none}) -%}
 {% endmacro %}
 
 
 {% macro parts_of_disputes(plan) %}
   {#- About 300 bytes of each candidate are held. -#}
   {%- set candidates = query_value('select count(*) from ' ~ ref('int_conflicts')) | int -%}
-  {%- do return({'n': parts_for(candidates * 300, 0.5, candidates), 'size': none, 'firsts': none}) -%}
+  {%- do return({'n': parts_for(candidates * 300, 0.5, candidates), 'firsts': none}) -%}
 {% endmacro %}
 
 
@@ -240,7 +233,7 @@
   {%- for file in plan.files if file.k > 0 -%}
     {%- for first in range(1, [file.physical_rows, 1] | max + 1, size) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
   {%- endfor -%}
-  {%- do return({'n': firsts | length, 'size': size, 'firsts': firsts}) -%}
+  {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
 
 
@@ -250,7 +243,7 @@
   {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, 2 * bytes_of_row(plan.files[0]) + 2 * bytes_of_row(file) + 24 * (plan.crm | length + plan.vendor | length) + 400] | max -%}{%- endfor -%}
   {%- set size = [[(memory_limit() * 0.6 / width.row) | int, 100] | max, most_rows()] | min -%}
   {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
-  {%- do return({'n': firsts | length, 'size': size, 'firsts': firsts}) -%}
+  {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
 
 

@@ -25,16 +25,16 @@
     {%- set total.rows = total.rows + file.physical_rows -%}
   {%- endfor -%}
   {%- do return({
-    'merge': (1.5 * total.bytes + 150 * total.rows) | int + 20000000,
-    'spill': (0.5 * total.bytes + 100 * total.rows) | int,
-    'result': (2 * total.bytes * (export.get('formats') or ['csv']) | length + 150 * total.rows) | int,
+    'merge': (2 * total.bytes + 250 * total.rows) | int + 20000000,
+    'spill': (total.bytes + 150 * total.rows) | int,
+    'result': ((0.5 + (export.get('formats') or ['csv']) | length) * total.bytes + 100 * total.rows) | int,
     'to': export.get('to'),
   }) -%}
 {% endmacro %}
 
 
 {% macro memory_needed(plan) %}
-  {#- About the smallest memory limit, in bytes, that a merge can be done in: of each thread a few blocks of the longest rows, and of
+  {#- About the smallest memory limit, in bytes, that a merge can be done in, with its audit (200 MB for 100,000 rows on two threads): of each thread a few blocks of the longest rows, and of
       each column the buffers in which it is read and written. -#}
   {%- set widest = namespace(columns=0, row=0) -%}
   {%- for file in plan.files -%}
@@ -42,7 +42,7 @@
     {%- set widest.row = [widest.row, bytes_of_row(file)] | max -%}
   {%- endfor -%}
   {%- set threads = query_value("select current_setting('threads')") | int -%}
-  {%- do return(40000000 + threads * (15000000 + 8 * 2048 * widest.row + 300000 * (widest.columns + plan.vendor | length))) -%}
+  {%- do return(100000000 + threads * (40000000 + 8 * 2048 * widest.row + 300000 * (widest.columns + plan.vendor | length))) -%}
 {% endmacro %}
 
 

@@ -74,8 +74,11 @@ def run(
                         f"{percent:3d} %  {node.rows:>13,} {STAGES[node.name]}  ({node.seconds:.1f} s)"
                     )
 
+            def show_part(part: str) -> None:
+                bar.update(task, description=part)
+
             try:
-                outcome = dbt_run.run(["build"], place, wanted, show, resume)
+                outcome = dbt_run.run(["build"], place, wanted, show, resume, show_part)
             except KeyboardInterrupt:
                 stop([f"interrupted; nothing was published, {place / 'out'} is untouched; --resume goes on"])
             finally:

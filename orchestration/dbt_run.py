@@ -62,8 +62,9 @@ def run(
     spec: dict[str, Any],
     on_node: Callable[[Node], None] = lambda node: None,
     resume: bool = False,
+    on_part: Callable[[str], None] = lambda part: None,
 ) -> Outcome:
-    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends.
+    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins.
 
     A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
     """
@@ -104,6 +105,9 @@ def run(
             except ValueError:
                 unread.append(line.rstrip())
                 continue
+            message = event.get("info", {}).get("msg") or ""
+            if message.startswith("crm-merge part: "):
+                on_part(message.removeprefix("crm-merge part: "))
             read_event(event, outcome, rows, on_node)
     except BaseException:
         process.terminate()  # interrupted: dbt's own handler closes the database

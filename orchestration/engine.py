@@ -29,6 +29,11 @@ def problems() -> list[str]:
         found.append(
             f"DUCKDB_THREADS: '{threads}' is not a number of threads. Accepted: 1 to 1024, or leave it unset"
         )
+    rows = os.environ.get("CRM_MERGE_PART_ROWS")
+    if rows is not None and not (rows.isdecimal() and int(rows) >= 1):
+        found.append(
+            f"CRM_MERGE_PART_ROWS: '{rows}' is not a number of rows. Accepted: 1 or more, or leave it unset"
+        )
     if spill is not None:
         try:
             Path(spill).mkdir(parents=True, exist_ok=True)

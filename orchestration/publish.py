@@ -79,6 +79,9 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (staging / "manifest.json").write_text(text, encoding="utf-8")
+        # all of it is on disk before the first rename, so that the renames follow one another at once
+        for file in [*files, "manifest.json"]:
+            settle(staging / file)
         for file in [*files, "manifest.json"]:
             put(staging / file, out / file)
         for stale in {"merged_result.csv", "merged_result.parquet"} - set(files):
@@ -170,13 +173,18 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def put(source: Path, target: Path) -> None:
-    """Renames a file over its target, safely on disk first; a folder can't be renamed over one, so that is moved away."""
+    """Renames a file over its target; a folder can't be renamed over one, so that is removed first."""
     if source.is_dir() or target.is_dir():
         remove(target)
-    else:
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
     os.replace(source, target)
+
+
+def settle(path: Path) -> None:
+    """Waits until a file, or each file in a folder, is safely on disk."""
+    for part in path.rglob("*") if path.is_dir() else [path]:
+        if part.is_file():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def remove(path: Path) -> None:

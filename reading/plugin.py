@@ -1,6 +1,6 @@
 """The dbt-duckdb plugin: what SQL can't do to the bytes of a file and to international domains, and nothing else.
 
-Five functions become callable from SQL, from text to text, most of them JSON:
+Six functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_files_profile(request)``
     Finds the files of a merge, fetches remote ones, and says of each how it is to be read (reading.profile).
@@ -10,6 +10,8 @@ Five functions become callable from SQL, from text to text, most of them JSON:
     Says which files are no longer what was profiled.
 ``crm_disk_problems(request)``
     Says where there is too little room on a disk for the merge.
+``crm_project_number(nothing)``
+    Returns a hash of the project's code and of DuckDB's version.
 ``crm_parts_cleared(name)``
     Removes the files of a relation that is kept in parts, before it is built anew.
 
@@ -21,6 +23,7 @@ A user's mistake comes back as a sentence under ``problems``, never as an except
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -31,6 +34,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
@@ -101,6 +105,7 @@ class Plugin(BasePlugin):
             self.crm_files_changed,
             self.crm_parts_cleared,
             self.crm_disk_problems,
+            self.crm_project_number,
         ):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
         register_international(conn)
@@ -198,9 +203,9 @@ class Plugin(BasePlugin):
     def crm_disk_problems(self, request: str) -> str:
         """Returns the problems of ``{"merge", "spill", "result": bytes, "to": the folder of the result or null}``."""
         wanted = json.loads(request)
-        own = self.directory / ".crm-merge"
         # what an earlier run left is replaced
-        there = sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
+        folders = (self.directory / ".crm-merge" / name for name in ("landing", "parts"))
+        there = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
         database = self.directory / "merge.duckdb"
         there += database.stat().st_size if database.exists() else 0
         result = Path(wanted["to"]) if wanted["to"] else self.directory / "out"
@@ -213,3 +218,11 @@ class Plugin(BasePlugin):
                 ]
             )
         )
+
+    def crm_project_number(self, nothing: str) -> str:
+        """Returns a hash of what a merge is made by: models, macros, reference seeds, readers, DuckDB."""
+        found = hashlib.sha256(duckdb.__version__.encode())
+        for pattern in ("models/**/*.sql", "macros/**/*.sql", "seeds/reference/*.csv", "reading/*.py"):
+            for file in sorted(PROJECT.glob(pattern)):
+                found.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())
+        return found.hexdigest()

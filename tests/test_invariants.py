@@ -18,7 +18,8 @@ BROKEN = {
     "a_key_value_leads_to_one_entity": "update int_entities set entity = entity + 1 where record = (select max(record) from int_entities)",
     "every_physical_row_is_read_or_rejected": "update stg_files set physical_rows = physical_rows + 1 where file_order = 1",
     "every_physical_row_is_in_the_ledger": "update row_ledger set source_row = 1 where source = 'b' and source_row = 2",
-    "every_vendor_cell_has_one_source": "update int_cells set record = record + 1 where original_row = 2",
+    "every_vendor_cell_has_one_source": "delete from int_cells where original_row = 2",
+    "every_source_holds_what_it_gave": "update int_cells set record = record + 1 where original_row = 2",
     "matched_rows_and_crosswalk_agree": "delete from crosswalk where source = 'b'",
 }
 BROKEN["a_key_number_stands_for_one_key"] = "update int_keys set key_number = 1 where tier = 1"

@@ -86,6 +86,18 @@ def test_the_merge_equals_the_oracle(runner, folder, seeds, case):
     assert guard_events(merge) == expected.guards
 
 
+@rules(8)
+@given(case=st.one_of(merges(), guarded()), rows=st.sampled_from(["1", "2", "5"]))
+def test_a_merge_in_many_parts_equals_the_oracle(runner, folder, seeds, monkeypatch, case, rows):
+    """Parts of entities, stretches of vendor rows and slices of the CRM of a few rows each."""
+    monkeypatch.setenv("CRM_MERGE_PART_ROWS", rows)
+    expected = oracle.merge(case.spec, case.original, case.enriched, **seeds)
+    merge = run(runner, folder, case)
+    monkeypatch.undo()
+    assert told(merge.table("merged_result")) == expected.rows
+    assert crosswalk(merge) == expected.crosswalk
+
+
 def pairs(merge) -> set[tuple]:
     """The pairs of an original row and a vendor row, and of two vendor rows, that are one person."""
     links = crosswalk(merge)

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from benchmarks import workload
+from orchestration import dbt_run, spec_file
 from tests.conftest import PROJECT
 
 SPEC = """original: {path: crm.csv}
@@ -170,7 +171,6 @@ def test_a_merge_killed_at_every_stage_goes_on(files, undisturbed, tmp_path):
     order = [result["unique_id"].split(".")[-1] for result in json.loads((place / "target" / "run_results.json").read_text())["results"]
              if result["unique_id"].startswith("model.")]  # fmt: skip
     assert sorted(order) == MODELS
-    # a run that is resumed passes what is finished in no time: those that are built late enough to be met
     kill_in_turn(files, tmp_path / "m", [*order, "publishing"], undisturbed)
 
 
@@ -182,10 +182,25 @@ def test_what_has_changed_starts_anew(files, undisturbed, tmp_path):
     (folder / "crm.csv").write_text("".join(crm[:-1]))
     code, out, err = run(folder / "spec.yml", tmp_path / "m", "--resume")
     assert code == 0, err
-    assert "from the start, since the spec or a file is not what it was" in out
+    assert "from the start, since the spec, a file or the project is not what it was" in out
     assert published(tmp_path / "m") != undisturbed
     code, out, _ = run(folder / "spec.yml", tmp_path / "new", "--resume")
     assert code == 0 and "from the start, since there is no earlier run" in out
+
+
+def test_a_model_built_alone_from_what_was_there_is_built_again(files, tmp_path):
+    """A changed file, then one model by hand, which sees the landed rows of before, then --resume: nothing old may stay."""
+    folder = tmp_path / "files"
+    shutil.copytree(files, folder)
+    assert run(folder / "spec.yml", tmp_path / "m")[0] == 0
+    crm = (folder / "crm.csv").read_text().splitlines(keepends=True)
+    (folder / "crm.csv").write_text("".join(crm[:1] + crm[2:]))
+    command = ["run", "--select", "int_keys", "int_matches", "merged_result"]
+    assert dbt_run.run(command, tmp_path / "m", spec_file.load(folder / "spec.yml")).ok
+    code, _, err = run(folder / "spec.yml", tmp_path / "m", "--resume")
+    assert code == 0, err
+    assert run(folder / "spec.yml", tmp_path / "fresh")[0] == 0
+    assert published(tmp_path / "m") == published(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("rows", ["1000000", "151"])
