@@ -94,7 +94,7 @@ def run(
         except (OSError, duckdb.Error) as error:
             stop([f"the result could not be published, what was published before is untouched: {error}"])
         summarise(place, wanted, manifest, outcome, time.monotonic() - started)
-        shutil.rmtree(engine.spill_folder(place), ignore_errors=True)
+        shutil.rmtree(engine.spill_folder(place), ignore_errors=True)  # of publishing
 
 
 @app.command()

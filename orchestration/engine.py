@@ -1,4 +1,4 @@
-"""The engine's settings from the environment, checked in one place for dbt and for the command line."""
+"""The engine's settings from the environment and the disks that it writes to, checked in one place for dbt and for the command line."""
 
 from __future__ import annotations
 
