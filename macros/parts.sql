@@ -3,6 +3,7 @@
     next model. What there are parts of:
 
       records    stretches of the vendors' rows, in file order       within('records', record)
+      rows       stretches of all files' rows, the CRM's first       within('rows', record)
       entities   a share of the entities, by the rest of a division  part_of(entity)
       disputes   the same, of entities whose vendors disagree        part_of(entity, 'disputes')
       originals  slices of the CRM's rows, in file order             within('originals', row)
@@ -15,6 +16,7 @@
 {% materialization in_parts, adapter='duckdb' %}
   {%- set target = this.incorporate(type='table') -%}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
+  {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
   {%- set over = config.get('over') -%}
   {%- set into = config.get('into') -%}
   {%- set sorted = into is not none and parts_of(into).n > 1 -%}
@@ -210,12 +212,19 @@
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if fold_of(v) else 0) -%}{%- endfor -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file)] | max -%}{%- endfor -%}
-  {%- set measured = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), linked: coalesce(count_if(is_linked), 0), linked_rows: coalesce(sum(n_records) filter (is_linked), 0)}) from (select e.entity, max(e.n_records) as n_records, e.entity in (select entity from ' ~ ref('int_matches') ~ ') as is_linked from '
+  {%- set measured = fromjson(query_value('select to_json({n: count(*), all_rows: (select count(*) from ' ~ ref('int_entities') ~ '), rows: coalesce(sum(n_records), 0), linked: coalesce(count_if(is_linked), 0), linked_rows: coalesce(sum(n_records) filter (is_linked), 0)}) from (select e.entity, max(e.n_records) as n_records, e.entity in (select entity from ' ~ ref('int_matches') ~ ') as is_linked from '
     ~ ref('int_entities') ~ ' as e where e.n_records > 1 group by e.entity) as several')) -%}
+  {#- what strategies compare is joined to all candidates of a part at once -#}
+  {%- set compared = namespace(bytes=0) -%}
+  {%- for v in plan.vendor if not v.group -%}
+    {%- if v.strategy.name in needs_forms() -%}{%- set compared.bytes = compared.bytes + 80 -%}{%- endif -%}
+    {%- if v.strategy.name in needs_extremes() -%}{%- set compared.bytes = compared.bytes + 100 -%}{%- endif -%}
+  {%- endfor -%}
+  {%- set ranked = measured.all_rows * (2 * width.row + compared.bytes) if compared.bytes else 0 -%}
   {#- those that are linked and those that are not are consolidated one after the other -#}
   {%- set linked = measured.linked * width.entity + measured.linked_rows * width.row -%}
   {%- set others = (measured.n - measured.linked) * width.entity + (measured['rows'] - measured.linked_rows) * width.row -%}
-  {%- do return({'n': parts_for([linked, others] | max, 0.6, measured['rows']), 'firsts': none}) -%}
+  {%- do return({'n': parts_for([linked, others, ranked] | max, 0.6, measured['rows']), 'firsts': none}) -%}
 {% endmacro %}
 
 
@@ -228,9 +237,23 @@
 
 {% macro parts_of_records(plan) %}
   {#- A stretch is what is sorted into parts of entities at once: about 100 bytes of each record are held. -#}
-  {%- set size = [[(memory_limit() * 0.4 / 100) | int, 1000] | max, most_rows()] | min -%}
+  {%- do return(stretches(plan.files[1:], 100)) -%}
+{% endmacro %}
+
+
+{% macro parts_of_rows(plan) %}
+  {#- Rows that are said to be the same are held whole. -#}
+  {%- set width = namespace(row=100) -%}
+  {%- for file in plan.files -%}{%- set width.row = [width.row, 100 + bytes_of_row(file)] | max -%}{%- endfor -%}
+  {%- do return(stretches(plan.files, width.row)) -%}
+{% endmacro %}
+
+
+{% macro stretches(files, bytes) %}
+  {#- Parts of so many rows of one file that their bytes keep within a share of the memory limit. -#}
+  {%- set size = [[(memory_limit() * 0.4 / bytes) | int, 1000] | max, most_rows()] | min -%}
   {%- set firsts = [] -%}
-  {%- for file in plan.files if file.k > 0 -%}
+  {%- for file in files -%}
     {%- for first in range(1, [file.physical_rows, 1] | max + 1, size) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
   {%- endfor -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}

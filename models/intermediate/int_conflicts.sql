@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', in_files=true) }}
+{{ config(materialized='in_parts', over='entities', in_files=true) }}
 {%- set plan = merge_plan() %}
 with disputed as (
   select
@@ -15,6 +15,7 @@ with disputed as (
   inner join {{ ref('stg_forms') }} as s on r._merge_ord = s.record
   inner join {{ ref('int_agreement') }} as a on r._merge_entity = a.entity
   inner join {{ ref('int_enriched_consolidated') }} as c on r._merge_entity = c._merge_entity and c._merge_is_first_of_entity
+  where {{ part_of('r._merge_entity') }} and {{ part_of('a.entity') }} and {{ part_of('c._merge_entity') }}
 )
 
 select

@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', over='rows', in_files=true) }}
 {%- set plan = merge_plan() %}
 with duplicates as (
   select
@@ -7,7 +8,8 @@ with duplicates as (
   inner join {{ ref('int_repeated_rows') }} as f on s._merge_file = f._merge_file and s._merge_fingerprint = f._merge_fingerprint
   inner join {{ ref('stg_enriched') }} as o on f.first_record = o._merge_ord
   where
-    s._merge_ord > f.first_record
+    {{ within('rows', 's._merge_ord') }}
+    and s._merge_ord > f.first_record
     {%- for v in plan.vendor %}
     and s.{{ sql_name(v.column) }} is not distinct from o.{{ sql_name(v.column) }}
     {%- endfor %}
@@ -37,6 +39,7 @@ vendor_rows as (
   inner join {{ ref('int_entity_ids') }} as i on e.entity = i.entity
   left join duplicates as d on e.record = d.record
   left join linked as l on e.entity = l.entity
+  where {{ within('rows', 'e.record') }}
   union all
   select
     s._merge_file as file_order,
@@ -45,14 +48,14 @@ vendor_rows as (
     cast(null as string) as entity_id,
     cast(null as string) as detail
   from {{ ref('stg_enriched') }} as s
-  left join {{ ref('int_entities') }} as e on s._merge_ord = e.record
-  where e.record is null
+  left join {{ ref('int_entities') }} as e on s._merge_ord = e.record and {{ within('rows', 'e.record') }}
+  where {{ within('rows', 's._merge_ord') }} and e.record is null
 ),
 
 has_key as (
   select distinct record
   from {{ ref('int_match_keys') }}
-  where side = 'original'
+  where side = 'original' and {{ within('rows', 'record') }}
 ),
 
 original_rows as (
@@ -62,7 +65,7 @@ original_rows as (
     e.entity_id
   from {{ ref('int_matches') }} as m
   inner join {{ ref('int_entity_ids') }} as e on m.entity = e.entity
-  where m.entity_rank = 1
+  where m.entity_rank = 1 and {{ within('rows', 'm.original_row') }}
   union all
   select
     o._merge_row as source_row,
@@ -71,7 +74,7 @@ original_rows as (
   from {{ ref('stg_original') }} as o
   left join {{ ref('int_matches') }} as m on o._merge_row = m.original_row and m.entity_rank = 1
   left join has_key as k on o._merge_row = k.record
-  where m.original_row is null
+  where {{ within('rows', 'o._merge_row') }} and m.original_row is null
 ),
 
 every_row as (
@@ -98,6 +101,7 @@ every_row as (
     cast(null as string) as entity_id,
     reason as detail
   from {{ ref('stg_rejects') }}
+  where {{ within('rows', '(file_order * 4294967296 + source_row)') }}
 )
 
 select

@@ -1,13 +1,14 @@
+{{ config(materialized='in_parts', over='originals', in_files=true) }}
 select
   f.source,
-  s._merge_row as source_row,
+  {{ row_of('e.record') }} as source_row,
   m.original_row,
-  i.entity_id,
+  c._merge_entity_id as entity_id,
   m.match_tier,
   m.matched_on
 from {{ ref('int_matches') }} as m
+inner join {{ ref('int_enriched_consolidated') }} as c on m.original_row = c._merge_original_row and m.entity = c._merge_entity
 inner join {{ ref('int_entities') }} as e on m.entity = e.entity
-inner join {{ ref('int_entity_ids') }} as i on m.entity = i.entity
-inner join {{ ref('stg_enriched') }} as s on e.record = s._merge_ord
-inner join {{ ref('stg_files') }} as f on s._merge_file = f.file_order
-order by m.original_row, s._merge_ord
+inner join {{ ref('stg_files') }} as f on {{ file_of('e.record') }} = f.file_order
+where {{ within('originals', 'm.original_row') }} and {{ within('originals', 'c._merge_original_row') }}
+order by m.original_row, e.record
