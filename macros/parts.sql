@@ -224,7 +224,7 @@
   {#- those that are linked and those that are not are consolidated one after the other -#}
   {%- set linked = measured.linked * width.entity + measured.linked_rows * width.row -%}
   {%- set others = (measured.n - measured.linked) * width.entity + (measured['rows'] - measured.linked_rows) * width.row -%}
-  {%- do return({'n': parts_for([linked, others, ranked] | max, 0.6, measured['rows']), 'firsts': none}) -%}
+  {%- do return({'n': parts_for([linked, others, ranked] | max, 0.4, measured['rows']), 'firsts': none}) -%}
 {% endmacro %}
 
 
@@ -264,7 +264,7 @@
   {#- A slice of the result is joined and put in order in memory. -#}
   {%- set width = namespace(row=2 * bytes_of_row(plan.files[0]) + 24 * (plan.crm | length + plan.vendor | length) + 400) -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, 2 * bytes_of_row(plan.files[0]) + 2 * bytes_of_row(file) + 24 * (plan.crm | length + plan.vendor | length) + 400] | max -%}{%- endfor -%}
-  {%- set size = [[(memory_limit() * 0.6 / width.row) | int, 100] | max, most_rows()] | min -%}
+  {%- set size = [[(memory_limit() * 0.4 / width.row) | int, 100] | max, most_rows()] | min -%}
   {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}

@@ -68,7 +68,10 @@ def run(
 
     A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
     """
-    environment = os.environ | {
+    environment = {
+        # glibc gives each thread a heap of its own, and none of them gives back what another could use
+        "MALLOC_ARENA_MAX": "2",
+        **os.environ,
         "CRM_MERGE_DIR": str(directory),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
