@@ -8,6 +8,7 @@
   {%- endfor -%}
   {%- if not wanted -%}{%- do return([]) -%}{%- endif -%}
   {%- set profile = fromjson(query_value('select crm_files_profile(' ~ sql_text(tojson({'files': wanted})) ~ ')')) -%}
+  {%- if profile.transient and not problems -%}{%- do refuse('A file can not be read.', profile.problems, true) -%}{%- endif -%}
   {%- do problems.extend(profile.problems) -%}
   {%- for file in profile.files -%}
     {%- set places = {} -%}

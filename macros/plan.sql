@@ -21,7 +21,7 @@
   {#- The plan, or a refusal with everything in which the spec does not fit the files. -#}
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}
-  {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems) -%}{%- endif -%}
+  {%- if profile.problems -%}{%- do refuse('A file can not be read.', profile.problems, profile.transient) -%}{%- endif -%}
   {%- if profile.files | length > 2001 -%}{%- do refuse('Too many files.', ['enriched: the paths match ' ~ (profile.files | length - 1) ~ ' files; a merge takes 2000']) -%}{%- endif -%}
   {%- do recall_ways(profile.files) -%}
   {%- set problems = [] -%}

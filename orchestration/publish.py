@@ -1,4 +1,4 @@
-"""Publishes a finished merge: exports and their manifest, each put in place by rename, the manifest last."""
+"""Publishes a finished merge to a folder or to S3: exports and their manifest, each put in place whole, the manifest last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 import duckdb
 
-from orchestration import engine
+from orchestration import engine, storage
+from reading import FileProblem
 
 # Published beside merged_result, always as CSV: what people open, send on and import.
 REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
@@ -36,16 +38,32 @@ def sql_name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
-def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, Any]:
+def target(directory: Path, spec: dict[str, Any]) -> storage.Place:
+    """Returns the place that a merge is published to: its ``out`` folder, or ``export.to``; raises FileProblem."""
+    to = (spec.get("export") or {}).get("to")
+    return storage.at(str(to or directory / "out"), owner=str(directory))
+
+
+def publish(
+    directory: Path,
+    spec: dict[str, Any],
+    seconds: float,
+    checks: list[dict[str, Any]] | None = None,
+    on_bytes: Callable[[int, int], None] = lambda sent, total: None,
+) -> dict[str, Any]:
     """Exports merged_result and the reports of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
     Everything is first written under a name of its own beside the target and then renamed, so a reader
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
+    ``checks`` (of ``history.checks``) are published beside them as checks.csv, without their seconds: equal merges publish
+    equal bytes. What goes to S3 is written in the merge directory, then put there: ``on_bytes`` is told of bytes as they are
+    sent, and of how many there are in all. Raises FileProblem for what is wrong with S3, OSError for what is with this disk.
     """
+    place = target(directory, spec)
     export = spec.get("export") or {}
     formats = export.get("formats") or ["csv"]
     parts = export.get("partition_by") or []
-    out = Path(export.get("to") or directory / "out")
+    out = directory / ".crm-merge" / "publishing" if place.remote else Path(place.url)
     staging = out / f".publishing-{os.getpid()}"
     for leftover in out.glob(".publishing-*"):  # of a run that was killed
         remove(leftover)
@@ -56,6 +74,8 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
             rows = connection.execute("select count(*) from merged_result").fetchone()
             files = [write(connection, staging, "merged_result", name, parts, export) for name in formats]
             files += [write(connection, staging, table, "csv", [], export) for table in REPORTS]
+            if checks is not None:
+                files.append(write_checks(connection, staging, checks, export))
             inputs = connection.execute(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
@@ -79,16 +99,48 @@ def publish(directory: Path, spec: dict[str, Any], seconds: float) -> dict[str, 
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (staging / "manifest.json").write_text(text, encoding="utf-8")
+        if place.remote:
+            upload(place, staging, manifest["files"], on_bytes)
+            return manifest
         # all of it is on disk before the first rename, so that the renames follow one another at once
         for file in [*files, "manifest.json"]:
             settle(staging / file)
         for file in [*files, "manifest.json"]:
             put(staging / file, out / file)
-        for stale in {"merged_result.csv", "merged_result.parquet"} - set(files):
+        for stale in {"merged_result.csv", "merged_result.parquet", "checks.csv"} - set(files):
             remove(out / stale)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return manifest
+
+
+def upload(
+    place: storage.Place, staging: Path, files: list[dict[str, Any]], on_bytes: Callable[[int, int], None]
+) -> None:
+    """Puts what was written to a place on S3, the manifest last, then removes what an earlier run left there in another form."""
+    digests = {}
+    for file in files:
+        parts = file.get("files") or []
+        digests.update({f"{file['name']}/{part['name']}": part["sha256"] for part in parts})
+        if "sha256" in file:
+            digests[file["name"]] = file["sha256"]
+    manifest = described(staging / "manifest.json")
+    digests["manifest.json"] = manifest["sha256"]
+    total = sum(file["bytes"] for file in files) + manifest["bytes"]
+    named = [(staging / name, name) for name in digests]
+    place.put(named, "manifest.json", lambda sent: on_bytes(sent, total), digests)
+    try:
+        folder = storage.at(place.shown("merged_result.parquet"))
+        earlier = (f"merged_result.parquet/{entry.name}" for entry in folder.list((".parquet",)))
+        place.remove(name for name in earlier if name not in digests)
+        for name in {"merged_result.csv", "merged_result.parquet"} - set(digests):
+            if place.entry(name):
+                place.remove([name])
+    except FileProblem as problem:
+        raise FileProblem(
+            f"{problem}; the new result is there, manifest.json names its files, but so are files of an earlier one",
+            problem.transient,
+        ) from None
 
 
 def write(
@@ -114,6 +166,21 @@ def write(
     if name == "csv" and export.get("bom"):
         mark(folder / file)
     return file
+
+
+def write_checks(
+    connection: duckdb.DuckDBPyConnection, folder: Path, checks: list[dict[str, Any]], export: dict[str, Any]
+) -> str:
+    """Writes the outcomes of a merge's checks as checks.csv (name, status, failures), in order of their names; returns the file's name."""
+    shape = '[{"name": "VARCHAR", "status": "VARCHAR", "failures": "BIGINT"}]'
+    connection.execute(
+        f"create or replace temp table checks as select unnest(from_json($1, '{shape}'), recursive := true)",
+        [json.dumps([{name: check[name] for name in ("name", "status", "failures")} for check in checks])],
+    )
+    connection.execute(
+        "create or replace temp table checks as select name, status, failures from checks order by name"
+    )
+    return write(connection, folder, "checks", "csv", [], export)
 
 
 # White space and all that shows nothing. An importer may drop it, so what comes after it counts as the start.

@@ -2,4 +2,12 @@
 
 
 class FileProblem(Exception):
-    """What is wrong with one file, as a sentence for the user."""
+    """What is wrong with one file, as a sentence for the user.
+
+    ``transient``: the same may go well later without anybody doing anything about it (a server that can't be reached, is
+    too busy or breaks off).
+    """
+
+    def __init__(self, sentence: str, transient: bool = False):
+        super().__init__(sentence)
+        self.transient = transient

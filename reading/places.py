@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,7 +35,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import certifi
 import urllib3
 
-from reading import FileProblem
+from reading import FileProblem, s3
 
 LIMIT = 2_000  # files that one path may mean
 LOOKED_AT = 100_000  # names that a listing looks at to find them
@@ -52,21 +52,11 @@ PARALLEL = 8
 
 DATA = re.compile(r"\.(parquet|(csv|tsv|txt|jsonl|ndjson)(\.(gz|zst))?)$", re.IGNORECASE)
 MAGIC = re.compile(r"[*?[]")
-QUERY = re.compile(r"\?[\w.~%-]+=")  # in a path that has none: as in a URL that was pasted
 REFERENCE = re.compile(r"\$\{(CRM_MERGE_[A-Z0-9_]+)\}")
 SECRET_NAMES = re.compile(r"token|key|sig|secret|pass|pwd|auth|credential|x-amz-", re.IGNORECASE)
 ACCEPTED = "accepted: a local path, s3://, https://"
+NOWHERE = Path()  # of a file that is not on this disk
 
-S3_ERRORS = {
-    "NoSuchBucket": "there is no bucket '{bucket}'",
-    "AccessDenied AllAccessDisabled Forbidden 403 401": "access to the bucket '{bucket}' is denied to the credentials found, "
-    "or the file is not there and they may not list",
-    "SignatureDoesNotMatch InvalidAccessKeyId InvalidToken": "the access key, its secret or its session token is not "
-    "accepted ({code})",
-    "ExpiredToken RequestTimeTooSkewed": "the credentials have expired, or this machine's clock is wrong ({code})",
-    "PermanentRedirect 301 AuthorizationHeaderMalformed": "the bucket '{bucket}' is in another region; set AWS_REGION",
-    "InvalidObjectState": "it is archived; restore it first",
-}
 HTTPS_ERRORS = {
     401: "asks for a login (401)",
     403: "can't be read: access is denied (403); a signed link may have expired",
@@ -94,10 +84,6 @@ class _BrokenOff(Exception):
     """A body that ended before it was complete; reading it again may help."""
 
 
-class _NotThere(FileProblem):
-    """A file that does not exist; the names near it would help."""
-
-
 @dataclass
 class _Answer:
     """What a server sends: a version (an ETag in its quotes, or anything weaker), the size if known, the body."""
@@ -121,11 +107,30 @@ for _name in ("urllib3.connectionpool", "urllib3.poolmanager", "urllib3.util.ret
     logging.getLogger(_name).addFilter(_WithoutQueries())
 
 
-def find(path: str, base: Path, fetched: Path) -> list[Place]:
+def listed(path: str) -> list[tuple[str, str, float | None]]:
+    """Returns the files that an absolute path or URL means, without reading them: (shown, version, modified).
+
+    A version is another for other content: on S3 the ETag, on a disk size, time and inode; '' for https, which is not asked.
+    ``modified`` is in seconds since 1970, None where a file is complete as soon as it is there. Raises FileProblem as ``find``.
+    """
+    found: list[tuple[str, str, float | None]] = []
+    for place in find(path, Path("/"), None):
+        if place.path == NOWHERE:
+            found.append((place.shown, place.origin.strip('"'), None))
+            continue
+        try:
+            stat = place.path.stat()
+        except OSError as error:
+            raise FileProblem(f"'{place.shown}' can't be read: {error.strerror}") from None
+        found.append((place.shown, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}", stat.st_mtime))
+    return found
+
+
+def find(path: str, base: Path, fetched: Path | None) -> list[Place]:
     """Returns the files that a spec's path means, sorted, at least one.
 
     ``base`` is the folder that relative local paths start from, ``fetched`` the one that remote files are
-    downloaded to. Raises FileProblem.
+    downloaded to; without it they are only looked for, and their path is NOWHERE. Raises FileProblem.
     """
     if not path.strip():
         raise FileProblem(f"the path is empty; {ACCEPTED}")
@@ -142,22 +147,21 @@ def find(path: str, base: Path, fetched: Path) -> list[Place]:
         raise FileProblem(f"{kind}:// is not supported; {ACCEPTED}")
     rest = url.partition("://")[2]
     host, _, tail = rest.partition("/")
-    if "@" in host or (kind == "s3" and ":" in host):
-        advice = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if kind == "s3" else "a variable in the query"
-        raise FileProblem(f"a {kind}:// path must not hold a user name or password; use {advice}")
-    if _climbs(tail if kind == "s3" else tail.partition("?")[0]):
-        raise FileProblem(f"a {kind}:// path must not hold '.' or '..' as a folder")
-    return _s3(host, tail, fetched) if kind == "s3" else [_https(f"https://{rest}", fetched)]
+    if kind == "s3":
+        return _s3(*s3.address(url), fetched)
+    if "@" in host:
+        raise FileProblem(
+            "a https:// path must not hold a user name or password; use a variable in the query"
+        )
+    if s3.climbs(tail.partition("?")[0]):
+        raise FileProblem("a https:// path must not hold '.' or '..' as a folder")
+    if fetched is None:
+        check_allowed(f"https://{rest.partition('?')[0]}", f"https://{rest.partition('?')[0]}")
+        return [Place(NOWHERE, f"https://{rest.partition('?')[0]}", {}, "")]
+    return [_https(f"https://{rest}", fetched)]
 
 
 # -- What may be read, and what a glob or folder means --
-
-
-def _climbs(path: str) -> bool:
-    """Says whether a URL's path has `.` or `..` as a folder: servers differ in what they make of it, also when it is
-    encoded (twice), and it could leave an allowed prefix.
-    """  # fmt: skip
-    return bool({".", ".."} & set(re.split(r"[/\\;]", unquote(unquote(path)))))
 
 
 def _allowed(place: str | Path) -> bool:
@@ -267,7 +271,7 @@ def _local(path: str, base: Path) -> list[Place]:
         raise FileProblem(f"'{path}' can't be reached: no permission to enter {place.parent}") from None
     except OSError:
         exists = False
-    if not exists and QUERY.search(path):  # it may hold a signature, so it is not repeated
+    if not exists and s3.QUERY.search(path):  # it may hold a signature, so it is not repeated
         raise FileProblem("the path looks like a URL without its beginning; write https://host/path/file.csv")
     fixed = place if exists else at(*given.parts[:magic])
     check_allowed(fixed, place)
@@ -447,7 +451,9 @@ def _download(
             text = json.dumps({"name": name, "size": size, "version": answer.version})
             note.write_text(text, encoding="utf-8")
             return folder / name, answer.version
-        raise FileProblem(f"'{shown}' broke off midway, {RESTARTS + 1} times in a row; try again later")
+        raise FileProblem(
+            f"'{shown}' broke off midway, {RESTARTS + 1} times in a row; try again later", transient=True
+        )
     except OSError as error:
         raise FileProblem(f"'{shown}' can't be kept in {fetched}: {error.strerror or error}") from None
 
@@ -465,7 +471,9 @@ def _write(answer: _Answer, shown: str, folder: Path, deadline: float) -> tuple[
                 if answer.size is None:
                     _check_room(folder.parent, len(piece), shown)
                 if time.monotonic() > deadline:
-                    raise FileProblem(f"'{shown}' took longer than {LONGEST / 3600:g} hours to download")
+                    raise FileProblem(
+                        f"'{shown}' took longer than {LONGEST / 3600:g} hours to download", transient=True
+                    )
         if answer.size is not None and size != answer.size:
             raise _BrokenOff
     except BaseException:
@@ -477,21 +485,15 @@ def _write(answer: _Answer, shown: str, folder: Path, deadline: float) -> tuple[
 # -- S3 --
 
 
-def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
-    """Returns the files of an S3 path, downloaded."""
-    if QUERY.search(key):
-        raise FileProblem(
-            "an s3:// path takes no query; write s3://bucket/key, and credentials in the environment"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", bucket):
-        raise FileProblem("an s3:// path must name a bucket: s3://bucket/key")
+def _s3(bucket: str, key: str, fetched: Path | None) -> list[Place]:
+    """Returns the files of an S3 path, downloaded if there is a folder for them."""
     shown = f"s3://{bucket}/{key}"
     magic = MAGIC.search(key)
     literal = key[: magic.start()] if magic else key
     fixed = literal[: literal.rfind("/") + 1]  # the folder that partitions are below
     check_allowed(f"s3://{bucket}/{fixed}" if magic else shown, shown)
-    with _s3_words(shown, bucket):
-        client = _s3_client()
+    with s3.words(shown, bucket):
+        client = s3.client()
     sizes: dict[str, tuple[str, int]] = {}  # of what was listed: (ETag, bytes) by key
 
     def listed(pattern: list[str]) -> list[str]:
@@ -507,11 +509,12 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
                 name = entry["Key"].removeprefix(fixed)
                 if not name.endswith("/") and _fits(name.split("/"), pattern):  # "folders" made by a console
                     found.append(name)
-                    sizes[entry["Key"]] = (_s3_etag(entry), entry["Size"])
+                    sizes[entry["Key"]] = (s3.etag(entry), entry["Size"])
             _check_limits(shown, len(found), looked_at)
         return found
 
     def get(key: str) -> tuple[Path, str]:
+        assert fetched is not None
         url, name, etag = f"s3://{bucket}/{key}", key.rpartition("/")[2], sizes.get(key, ("", 0))[0]
         return _download(url, url, name, fetched, lambda _: _s3_answer(client, bucket, key, etag), etag)
 
@@ -527,7 +530,7 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
         """Returns the names near the one that is missing, if they may be listed."""
         folder = f"s3://{bucket}/{fixed}"
         try:
-            with _s3_words(shown, bucket):
+            with s3.words(shown, bucket):
                 page = client.list_objects_v2(Bucket=bucket, Prefix=fixed, Delimiter="/")
         except FileProblem:
             return ""
@@ -536,7 +539,7 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
         wanted = key.rpartition("/")[2]
         return _near(wanted, [name[len(fixed) :] for name in near], folder) if _allowed(folder) else ""
 
-    with _s3_words(shown, bucket):
+    with s3.words(shown, bucket):
         one = bool(key) and not key.endswith("/") and (not magic or exists())
         if one:
             names = [key[len(fixed) :]]
@@ -546,6 +549,16 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
     if not names:
         raise FileProblem(f"no file matches '{shown}'{hint()}")
     keys = [fixed + name for name in names]
+    if fetched is None:
+        try:
+            with s3.words(shown, bucket):
+                tags = [
+                    sizes[key][0] if key in sizes else s3.etag(client.head_object(Bucket=bucket, Key=key))
+                    for key in keys
+                ]
+        except s3.NotThere as problem:
+            raise FileProblem(f"{problem}{hint()}") from None
+        return [Place(NOWHERE, f"s3://{bucket}/{key}", {}, tag) for key, tag in zip(keys, tags, strict=True)]
     wanted = [
         key
         for key in keys
@@ -555,7 +568,7 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
     try:
         with ThreadPoolExecutor(PARALLEL) as pool:
             files = list(pool.map(get, keys))
-    except _NotThere as problem:
+    except s3.NotThere as problem:
         raise FileProblem(f"{problem}{hint()}") from None
     return [
         Place(
@@ -565,26 +578,11 @@ def _s3(bucket: str, key: str, fetched: Path) -> list[Place]:
     ]
 
 
-def _s3_client() -> Any:
-    """Returns a client with boto3's own ways to find credentials, region and endpoint."""
-    import boto3  # here: it takes a third of a second, and most merges are local
-    from botocore.config import Config
-
-    own_server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    config = Config(
-        retries={"mode": "standard", "max_attempts": RETRIES},
-        connect_timeout=CONNECT,
-        read_timeout=READ,
-        s3={"addressing_style": "path" if own_server else "auto"},  # few own servers have a name per bucket
-    )
-    return boto3.session.Session().client("s3", config=config)
-
-
 def _s3_answer(client: Any, bucket: str, key: str, listed: str) -> _Answer:
     """Requests an object, as it was listed."""
     from botocore.exceptions import BotoCoreError
 
-    with _s3_words(f"s3://{bucket}/{key}", bucket, listed):
+    with s3.words(f"s3://{bucket}/{key}", bucket, listed):
         # Not every S3 server heeds IfMatch, so the caller compares the ETag as well.
         found = client.get_object(Bucket=bucket, Key=key, **({"IfMatch": listed} if listed else {}))
 
@@ -595,53 +593,7 @@ def _s3_answer(client: Any, bucket: str, key: str, listed: str) -> _Answer:
             raise _BrokenOff from None
 
     packed = found.get("ContentEncoding", "")
-    return _Answer(_s3_etag(found), found["ContentLength"], packed, pieces(), found["Body"].close)
-
-
-def _s3_etag(entry: dict[str, Any]) -> str:
-    """Returns the ETag of a listed or requested object in its quotes, which some servers leave out; or ''."""
-    etag = entry.get("ETag", "").strip('"')
-    return f'"{etag}"' if etag else ""
-
-
-@contextmanager
-def _s3_words(shown: str, bucket: str, listed: str = "") -> Iterator[None]:
-    """Turns boto3's errors into sentences of our own: its texts may hold a signed URL."""
-    import botocore.exceptions as errors
-    from botocore.parsers import ResponseParserError
-
-    try:
-        yield
-    except errors.ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if listed and code in ("NoSuchKey", "404", "PreconditionFailed", "412"):
-            raise FileProblem(f"'{shown}' changed while it was read; run again") from None
-        if code in ("NoSuchKey", "404"):
-            raise _NotThere(f"there is no file '{shown}'") from None
-        for codes, words in S3_ERRORS.items():
-            if code in codes.split():
-                raise FileProblem(f"'{shown}': " + words.format(bucket=bucket, code=code)) from None
-        code = code if re.fullmatch(r"\w{1,60}", code) else "an error"
-        raise FileProblem(f"'{shown}' can't be read: the S3 server answers {code}") from None
-    except (
-        errors.NoCredentialsError, errors.PartialCredentialsError, errors.CredentialRetrievalError,
-        errors.ProfileNotFound, errors.NoAuthTokenError, errors.TokenRetrievalError, errors.SSOError,
-    ):  # fmt: skip
-        raise FileProblem(
-            f"'{shown}': no credentials for S3 were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "AWS_PROFILE to a profile that has them"
-        ) from None
-    except errors.SSLError:
-        raise FileProblem(
-            f"'{shown}': the S3 endpoint's certificate is not trusted (see AWS_CA_BUNDLE)"
-        ) from None
-    except (errors.ConnectionError, errors.HTTPClientError) as error:
-        endpoint = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
-        raise FileProblem(f"'{shown}': the S3 endpoint {endpoint} can't be reached") from None
-    except (errors.BotoCoreError, ResponseParserError, ValueError) as error:
-        raise FileProblem(
-            f"'{shown}' can't be read with the AWS settings of this environment ({type(error).__name__})"
-        ) from None
+    return _Answer(s3.etag(found), found["ContentLength"], packed, pieces(), found["Body"].close)
 
 
 # -- https --
@@ -748,7 +700,7 @@ def _https_answer(pool: urllib3.PoolManager, secret_url: str, shown: str, etag: 
         host = host.rpartition("@")[2]
         if kind != "https":
             raise FileProblem(f"'{shown}' redirects to an address that is not https://")
-        if _climbs(path):
+        if s3.climbs(path):
             raise FileProblem(f"'{shown}' redirects to {host}, to a path with '.' or '..' as a folder")
         check_allowed(secret_url, shown, f" redirects to {host}, which")
     else:
@@ -766,7 +718,7 @@ def _https_answer(pool: urllib3.PoolManager, secret_url: str, shown: str, etag: 
         problem = "can't be read with certainty: the server does not say how long it is, so a break would go unnoticed"
     if problem:
         response.close()
-        raise FileProblem(f"'{shown}' {problem}")
+        raise FileProblem(f"'{shown}' {problem}", transient=response.status == 429 or response.status >= 500)
 
     def pieces() -> Iterator[bytes]:
         try:
@@ -791,7 +743,11 @@ def _https_problem(error: urllib3.exceptions.HTTPError, shown: str) -> Exception
     if wrong := _bad_certificate(reason):
         return FileProblem(f"'{shown}': the server's certificate is not trusted: {wrong} (see SSL_CERT_FILE)")
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
-        return FileProblem(f"'{shown}' can't be reached: there is no host of that name, or no network")
+        return FileProblem(
+            f"'{shown}' can't be reached: there is no host of that name, or no network", transient=True
+        )
     if isinstance(reason, urllib3.exceptions.LocationParseError | urllib3.exceptions.InvalidHeader):
         return FileProblem(f"'{shown}' can't be read: its URL, or what the server answers, is malformed")
-    return FileProblem(f"'{shown}' can't be reached: the host does not answer, or breaks the connection")
+    return FileProblem(
+        f"'{shown}' can't be reached: the host does not answer, or breaks the connection", transient=True
+    )

@@ -1,6 +1,6 @@
 """The dbt-duckdb plugin: what SQL can't do to the bytes of a file and to international domains, and nothing else.
 
-Six functions become callable from SQL, from text to text, most of them JSON:
+Seven functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_files_profile(request)``
     Finds the files of a merge, fetches remote ones, and says of each how it is to be read (reading.profile).
@@ -10,6 +10,8 @@ Six functions become callable from SQL, from text to text, most of them JSON:
     Says which files are no longer what was profiled.
 ``crm_disk_problems(request)``
     Says where there is too little room on a disk for the merge.
+``crm_place_problem(url)``
+    Says what is wrong with the address of a place that a result goes to.
 ``crm_project_number(nothing)``
     Returns a hash of the project's code and of DuckDB's version.
 ``crm_parts_cleared(name)``
@@ -38,7 +40,7 @@ import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
-from orchestration import engine
+from orchestration import engine, storage
 from reading import FileProblem, international, places
 from reading import profile as profiles
 
@@ -105,6 +107,7 @@ class Plugin(BasePlugin):
             self.crm_files_changed,
             self.crm_parts_cleared,
             self.crm_disk_problems,
+            self.crm_place_problem,
             self.crm_project_number,
         ):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
@@ -113,12 +116,13 @@ class Plugin(BasePlugin):
     def crm_files_profile(self, request: str) -> str:
         """Profiles ``{"files": [{setting, role, name, path, delimiter, encoding, …}]}``.
 
-        Returns ``{"files": […], "problems": […]}``: each file as it was asked for, with what was found. A path of several
+        Returns ``{"files": […], "problems": […], "transient": do all problems pass by themselves?}``: each file as it was asked for, with what was found. A path of several
         files becomes one entry each, named ``<name>/<path below what they share>``; ``k`` is a file's position, the
         original's is 0.
         """
         files: list[dict[str, Any]] = []
         problems: list[str] = []
+        causes: list[FileProblem] = []
         asked: list[tuple[places.Place, dict[str, Any], dict[str, Any]]] = []
         for wanted in json.loads(request)["files"]:
             try:
@@ -130,6 +134,7 @@ class Plugin(BasePlugin):
             except FileProblem as problem:
                 place = "" if wanted["role"] == "assertions" else ".path"
                 problems.append(f"{wanted['setting']}{place}: {problem}")
+                causes.append(problem)
                 continue
             levels = zip(*(place.shown.split("/")[:-1] for place in found), strict=False)
             shared = "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
@@ -148,7 +153,17 @@ class Plugin(BasePlugin):
                     files.append(entry | profiled.result())
                 except FileProblem as problem:
                     problems.append(f"{wanted['setting']}: {problem}")
-        return json.dumps({"files": files, "problems": problems, "directory": str(self.directory)})
+                    causes.append(problem)
+        # one problem that stays makes waiting for the others useless
+        transient = bool(causes) and all(problem.transient for problem in causes)
+        return json.dumps(
+            {
+                "files": files,
+                "problems": problems,
+                "transient": transient,
+                "directory": str(self.directory),
+            }
+        )
 
     def places_of(self, path: str) -> list[places.Place]:
         """Finds the files of a path, once per run."""
@@ -208,7 +223,9 @@ class Plugin(BasePlugin):
         there = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
         database = self.directory / "merge.duckdb"
         there += database.stat().st_size if database.exists() else 0
-        result = Path(wanted["to"]) if wanted["to"] else self.directory / "out"
+        # what goes to S3 is first written beside the merge
+        local = wanted["to"] and "://" not in wanted["to"]
+        result = Path(wanted["to"]) if local else self.directory / "out"
         return json.dumps(
             engine.disk_problems(
                 [
@@ -218,6 +235,14 @@ class Plugin(BasePlugin):
                 ]
             )
         )
+
+    def crm_place_problem(self, url: str) -> str:
+        """Returns what is wrong with a place that a result may be put to, a folder or s3://bucket/prefix, or ''."""
+        try:
+            storage.at(url)
+        except FileProblem as problem:
+            return str(problem)
+        return ""
 
     def crm_project_number(self, nothing: str) -> str:
         """Returns a hash of what a merge is made by: models, macros, reference seeds, readers, DuckDB."""

@@ -28,14 +28,31 @@ import trustme
 ACCESS_KEY, SECRET_KEY = "AKIDTESTKEY", "s3-secret-dont-show"
 
 
+class Endpoint(str):
+    """The URL of a server that runs as a process."""
+
+    process: subprocess.Popen
+
+
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """Serves the folders below ``folder`` as buckets; yields the endpoint's URL. Accepts one pair of keys."""
+def s3_server(folder: Path | str, port: int = 0) -> Iterator[Endpoint]:
+    """Serves the folders below ``folder`` (or another store of rclone's) as buckets; yields the endpoint's URL. Accepts one pair of keys."""
     rclone = Path(sys.executable).with_name("rclone")
     with tempfile.TemporaryFile("w+") as log:
-        command = [rclone, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
+        command = [
+            rclone,
+            "serve",
+            "s3",
+            "--addr",
+            f"127.0.0.1:{port}",
+            "--auth-key",
+            f"{ACCESS_KEY},{SECRET_KEY}",
+        ]
         command += ["--vfs-cache-mode", "off", "--config", os.devnull, folder]
-        command += ["--dir-cache-time", "0s"]  # tests change files behind the server's back
+        command += [
+            "--dir-cache-time",
+            "1ms",
+        ]  # tests change files behind the server's back; at 0s each removal makes all that follows slower
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             for _ in range(200):
@@ -47,7 +64,9 @@ def s3_server(folder: Path) -> Iterator[str]:
                 time.sleep(0.05)
             else:
                 raise RuntimeError(f"rclone does not start: {text}")
-            yield found[1]
+            endpoint = Endpoint(found[1])
+            endpoint.process = server
+            yield endpoint
         finally:
             server.terminate()
             server.wait(10)

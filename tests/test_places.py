@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reading import FileProblem, places
+from reading import FileProblem, places, s3
 from tests.servers import ACCESS_KEY, SECRET_KEY, Quiet, https_server, s3_server
 
 TOKEN = "t0ken" + "-dont-show"  # in two pieces, so that a traceback's source lines don't count
@@ -521,7 +521,7 @@ def test_s3_no_credentials(problem, bucket, monkeypatch):
 
 
 def test_s3_server_down(problem, bucket, monkeypatch):
-    monkeypatch.setattr(places, "RETRIES", 1)
+    monkeypatch.setattr(s3, "RETRIES", 1)
     with socket.socket() as taken:  # bound, but does not listen
         taken.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -643,7 +643,7 @@ def test_s3_certificate_that_is_not_trusted(problem, monkeypatch, tmp_path):
     with https_server(tmp_path) as server, https_server(tmp_path) as other:
         fake_s3(monkeypatch, server)
         monkeypatch.setenv("AWS_CA_BUNDLE", str(other.authority))
-        monkeypatch.setattr(places, "RETRIES", 1)
+        monkeypatch.setattr(s3, "RETRIES", 1)
         assert "certificate is not trusted" in problem("s3://bucket/a.csv")
 
 
