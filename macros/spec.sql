@@ -69,8 +69,10 @@
 {% endmacro %}
 
 
-{% macro refuse(title, problems) %}
-  {#- Ends the run with every problem found, one a line, between marks that the command line looks for. -#}
+{% macro refuse(title, problems, transient=false) %}
+  {#- Ends the run with every problem found, one a line, between marks that the command line looks for; says before if all of them
+      pass by themselves, so that trying again later is of use. -#}
+  {%- if transient -%}{%- do log('crm-merge transient: true', info=true) -%}{%- endif -%}
   {%- do exceptions.raise_compiler_error(
     'crm-merge: ' ~ title ~ '\n' ~ ('- ' ~ problems | join('\n- ')) ~ '\n(end of crm-merge message)'
   ) -%}
@@ -125,10 +127,16 @@
 
 {% macro unknown_settings(place, block, valid, problems) %}
   {%- for name in block -%}
-    {%- if name not in valid and (place or name != 'schedule') -%}
+    {%- if name not in valid -%}
       {%- do problems.append(place ~ name ~ ": unknown setting '" ~ name ~ "'" ~ did_you_mean(name, valid)) -%}
     {%- endif -%}
   {%- endfor -%}
+{% endmacro %}
+
+
+{% macro running_settings() %}
+  {#- The settings that say when a merge runs and where its result goes, not what it is. -#}
+  {%- do return(['export', 'schedule', 'time_limit_minutes']) -%}
 {% endmacro %}
 
 
@@ -138,10 +146,7 @@
   {%- if spec is not mapping -%}
     {%- do return(['merge: expected settings such as original, enriched and match_on, found ' ~ tojson(spec)]) -%}
   {%- endif -%}
-  {%- if 'schedule' in spec -%}
-    {%- do problems.append('schedule: not supported yet; remove it (there is nothing to be had from it in this version)') -%}
-  {%- endif -%}
-  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'guards', 'assertions', 'export'], problems) -%}
+  {%- do unknown_settings('', spec, ['original', 'enriched', 'match_on', 'region', 'strategies', 'groups', 'overwrite', 'guards', 'assertions'] + running_settings(), problems) -%}
   {%- for name in ['original', 'enriched', 'match_on'] if not spec.get(name) -%}
     {%- do problems.append(name ~ ': missing; a merge needs original, enriched and match_on') -%}
   {%- endfor -%}
@@ -254,6 +259,22 @@
   {%- endif -%}
 
   {#- Running -#}
+  {%- if 'schedule' in spec -%}
+    {%- set schedule = spec.schedule if spec.schedule is mapping else {'cron': spec.schedule} -%}
+    {%- do unknown_settings('schedule.', schedule, ['cron', 'timezone'], problems) -%}
+    {%- set cron = schedule.get('cron') -%}
+    {%- if cron is not string or not modules.re.fullmatch('\\s*([0-9A-Za-z*,/#-]+\\s+){4}[0-9A-Za-z*,/#-]+\\s*', cron) -%}
+      {%- do problems.append('schedule: ' ~ tojson(cron) ~ ' is not accepted. Accepted: the five fields of cron in quotes, such as "0 6 * * *", or {cron: "0 6 * * *", timezone: Europe/Berlin}') -%}
+    {%- endif -%}
+    {%- if schedule.get('timezone', 'UTC') is not string -%}
+      {%- do problems.append('schedule.timezone: ' ~ tojson(schedule.timezone) ~ ' is not accepted. Accepted: a name such as Europe/Berlin; without one it is UTC') -%}
+    {%- endif -%}
+  {%- endif -%}
+  {%- set limit = spec.get('time_limit_minutes', 30) -%}
+  {%- if limit is not number or limit is boolean or not 0 < limit <= 10080 -%}
+    {%- do problems.append('time_limit_minutes: ' ~ tojson(limit) ~ ' is not accepted. Accepted: a number of minutes above 0, at most 10080, which is a week; without it 30') -%}
+  {%- endif -%}
+
   {%- set export = spec.get('export') -%}
   {%- if export and export is not mapping -%}
     {%- do problems.append('export: expected {formats: [csv, parquet]}, found ' ~ tojson(export)) -%}
@@ -279,9 +300,10 @@
       {%- do problems.append('export.partition_by: expected a list of columns for the parquet format, found ' ~ tojson(parts)) -%}
     {%- endif -%}
     {%- if export.get('to') and export.to is not string -%}
-      {%- do problems.append('export.to: expected a folder, found ' ~ tojson(export.to)) -%}
-    {%- elif export.get('to') and '://' in export.to | string -%}
-      {%- do problems.append("export.to: '" ~ export.to ~ "' is a remote path, which is not supported yet; use a local folder") -%}
+      {%- do problems.append('export.to: expected a folder or s3://bucket/prefix, found ' ~ tojson(export.to)) -%}
+    {%- elif export.get('to') -%}
+      {%- set problem = query_value('select crm_place_problem(' ~ sql_text(export.to) ~ ')') -%}
+      {%- if problem -%}{%- do problems.append('export.to: ' ~ problem) -%}{%- endif -%}
     {%- endif -%}
   {%- endif -%}
   {%- do return(problems) -%}

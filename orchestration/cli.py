@@ -1,16 +1,18 @@
-"""The command line: crm-merge run SPEC, crm-merge validate SPEC, crm-merge diff A B."""
+"""The command line: crm-merge run SPEC, validate SPEC, upload SPEC TO, diff A B; of a home of many merges: history, metrics, sweep, dagster."""
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import re
 import resource
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +20,34 @@ import duckdb
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
-from orchestration import dbt_run, diff, engine, publish, spec_file
+from orchestration import (
+    dbt_run,
+    diff,
+    engine,
+    history,
+    home,
+    merging,
+    metrics,
+    operate,
+    publish,
+    retention,
+    spec_file,
+    upload,
+)
+from reading import FileProblem
 
 app = typer.Typer(
     help="Merges a CRM export with enriched vendor files.",
@@ -63,6 +89,7 @@ def run(
     wanted = read_spec(spec)
     place = (directory or Path("merges") / spec.stem).resolve()
     with claimed(place):
+        check_target(spec, place, wanted)
         with progress() as bar:
             task = bar.add_task("reading the spec and the files", total=None)
 
@@ -80,19 +107,38 @@ def run(
             try:
                 outcome = dbt_run.run(["build"], place, wanted, show, resume, show_part)
             except KeyboardInterrupt:
-                stop([f"interrupted; nothing was published, {place / 'out'} is untouched; --resume goes on"])
+                stop(
+                    [
+                        f"interrupted; nothing was published, {published(place, wanted)} is untouched; --resume goes on"
+                    ]
+                )
             finally:
                 shutil.rmtree(engine.spill_folder(place), ignore_errors=True)
         if outcome.resumed:
             screen.print(f"Resumed    {printable(outcome.resumed)}")
         if not outcome.ok:
-            fail(spec, outcome, place)
+            fail(spec, outcome, place, wanted)
         checks = sum(node.kind == "test" for node in outcome.nodes)
         screen.print(f"100 %  {checks:>13,} checks passed")
+        again = "the merge itself is finished: run again with --resume, which checks it once more and publishes it"
         try:
-            manifest = publish.publish(place, wanted, time.monotonic() - started)
+            with sending() as bar:
+                task = bar.add_task("publishing", total=None)
+                manifest = publish.publish(
+                    place,
+                    wanted,
+                    time.monotonic() - started,
+                    history.checks(outcome),
+                    lambda sent, total: bar.update(task, advance=sent, total=total),
+                )
+        except FileProblem as problem:
+            stop([f"publishing failed: {problem}", again])
+        except KeyboardInterrupt:
+            stop([f"interrupted while publishing to {published(place, wanted)}", again])
         except (OSError, duckdb.Error) as error:
-            stop([f"the result could not be published, what was published before is untouched: {error}"])
+            stop(
+                [f"the result could not be published, what was published before is untouched: {error}", again]
+            )
         summarise(place, wanted, manifest, outcome, time.monotonic() - started)
         shutil.rmtree(engine.spill_folder(place), ignore_errors=True)  # of publishing
 
@@ -109,6 +155,70 @@ def validate(spec: Spec) -> None:
     if problems:
         fail(spec, dbt_run.Outcome(ok=False, problems=problems), None)
     screen.print("[green]The spec and its files are fine.[/green]")
+
+
+@app.command("upload")
+def upload_files(
+    spec: Spec,
+    to: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX/", help="Where to.")],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=8, help="How many files at a time.")] = 4,
+) -> None:
+    """Checks the local files of a spec, uploads them and then the spec; run again, it repairs what is missing."""
+    if wrong := engine.problems():
+        stop(wrong)
+    try:
+        wanted = upload.prepare(spec, to)
+        with sending() as bar:
+            task = bar.add_task("checking the files", total=None)
+            upload.check(wanted)
+            total = sum(item.size for item in wanted.items if not item.state)
+            bar.update(task, description="comparing with what is there", total=total)
+            upload.compare(wanted, jobs, lambda item, size: bar.advance(task, size))
+            bar.remove_task(task)
+            upload.send(wanted, jobs, each_file(bar, wanted))
+    except (upload.UploadProblem, spec_file.SpecProblem) as problem:
+        told = dbt_run.Outcome(ok=False, problems=getattr(problem, "problems", [str(problem)]))
+        fail(spec, told, None)
+    except KeyboardInterrupt:
+        stop(["interrupted; what is there already stays, the spec is not there: run again to go on"])
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "bytes", "state"):
+        table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
+    for item in wanted.items:
+        colour = {"failed": "red", "uploaded": "green"}.get(item.state, "default")
+        state = f"{item.state}: {item.why}" if item.why else item.state
+        size = f"{item.size:,}" if item.path and item.before else ""
+        local = not spec_file.is_remote(item.shown)
+        shown = os.path.relpath(item.shown, spec.absolute().parent) if local else item.shown
+        table.add_row(printable(shown), size, f"[{colour}]{printable(state)}[/{colour}]")
+    screen.print(table)
+    if wanted.failed():
+        stop(
+            [
+                "not all is there, so the spec is not: repair what failed and run again, which uploads only what is missing"
+            ]
+        )
+    screen.print(f"Uploaded   {printable(wanted.place.shown(spec.name))}")
+
+
+def each_file(bar: Progress, wanted: upload.Upload) -> Callable[[upload.Item, int], None]:
+    """Returns what is told of bytes as they are sent: a bar for all, and one for each file while it is under way."""
+    todo = [item for item in wanted.items if not item.state]
+    overall = bar.add_task("all files", total=sum(item.size for item in todo))
+    tasks: dict[str, TaskID] = {}
+    lock = threading.Lock()
+
+    def told(item: upload.Item, size: int) -> None:
+        with lock:
+            if item.name not in tasks:
+                tasks[item.name] = bar.add_task(printable(item.name), total=item.size)
+            task = tasks[item.name]
+        bar.advance(task, size)
+        bar.advance(overall, size)
+        if bar.tasks and next((one.finished for one in bar.tasks if one.id == task), False):
+            bar.update(task, visible=False)
+
+    return told
 
 
 Merge = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished merge.")]
@@ -149,6 +259,154 @@ def show_difference(
         screen.print(f"Written    {printable(str(csv))}{escaped}")
 
 
+@app.command("dagster")
+def show_dagster(
+    host: Annotated[
+        str, typer.Option("--host", help="The address that the pages are served on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The port that the pages are served on.")
+    ] = 3000,
+) -> None:
+    """Starts the deployment: the Dagster pages and the daemon that runs merges. CRM_MERGE_HOME is its home, CRM_MERGE_SPECS where specs are dropped."""
+    try:
+        operate.prepare()
+        screen.print(f"Home       {printable(str(home.folder()))}")
+        screen.print(f"Specs      {printable(home.specs())}")
+        screen.print(f"Pages      http://{host}:{port}")
+        ended = operate.start(host, port)
+    except operate.OperateProblem as problem:
+        stop([str(problem)])
+    raise typer.Exit(ended)
+
+
+# -- A home of many merges --
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", envvar="CRM_MERGE_HOME", help="The folder of many merges: merges/, history/, published/."
+    ),
+]
+
+
+@app.command("history")
+def show_history(
+    place: Home = None,
+    merge: Annotated[str | None, typer.Option("--merge", help="Only runs of the spec of this name.")] = None,
+    last: Annotated[
+        int, typer.Option("--last", min=1, max=10_000_000, help="How many runs, the newest first.")
+    ] = 20,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write these runs, with all columns, to this file.")
+    ] = None,
+) -> None:
+    """Shows what merges of a home ran, while others run: when, how they ended, how many rows matched."""
+    folder = home_of(place)
+    try:
+        if merge is not None:
+            home.check_name(merge)
+        if csv:
+            diff.check_target(csv.absolute())
+            with history.connect(folder) as connection:
+                history.save(connection, csv.absolute(), merge, last)
+            screen.print(f"Written    {printable(str(csv))}, formulas escaped")
+            return
+        entries = history.rows(folder, merge, last)
+    except (home.HomeProblem, diff.DiffProblem) as problem:
+        stop([str(problem)])
+    except (OSError, duckdb.Error) as error:
+        stop([f"the history of {folder} can't be read: {error}"])
+    if not entries:
+        screen.print("No run is recorded." if merge is None else f"No run of {printable(merge)} is recorded.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("finished (UTC)", "left"), ("merge", "left"), ("outcome", "left"), ("attempt", "right"),
+                          ("seconds", "right"), ("rows", "right"), ("matched", "right"), ("rejected", "right"),
+                          ("changes", "right"), ("checks", "right"), ("memory", "right"), ("problem", "left")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for entry in entries:
+        counts = [
+            "–" if n is None else f"{n:,}" for n in (entry.rows, entry.rejected_rows, entry.changed_cells)
+        ]
+        failed = f", {entry.checks_failed} failed" if entry.checks_failed else ""
+        table.add_row(
+            printable(entry.finished_at[:19].replace("T", " ")), printable(entry.merge), printable(entry.outcome),
+            f"{entry.attempt}{', resumed' if entry.resumed else ''}", f"{entry.seconds:,.1f}", counts[0],
+            "–" if entry.match_rate is None else f"{entry.match_rate:.1%}", *counts[1:],
+            "–" if entry.checks_passed is None else f"{entry.checks_passed} passed{failed}",
+            "–" if entry.peak_memory_bytes is None else engine.amount(entry.peak_memory_bytes),
+            printable(entry.problem or ""),
+        )  # fmt: skip
+    screen.print(table)
+
+
+@app.command("metrics")
+def serve_metrics(
+    place: Home = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 9464,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; there is no login.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serves /metrics (OpenMetrics) and /health (JSON) of a home until SIGTERM or Ctrl-C."""
+    folder = home_of(place)
+    try:
+        listening = metrics.server(folder, host, port)
+    except home.HomeProblem as problem:
+        stop([str(problem)])
+    shown = f"[{host}]" if ":" in host else host
+    said = f"Serving    http://{shown}:{listening.server_port}/metrics and /health of {folder}"
+    metrics.serve(listening, lambda: screen.print(printable(said)))
+
+
+@app.command("sweep")
+def sweep_home(
+    place: Home = None,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, help="Remove what was not used for longer.")
+    ] = 30,
+    keep: Annotated[
+        int,
+        typer.Option(
+            "--keep", min=0, help="Of merge directories, and of a merge's published copies, keep the newest."
+        ),
+    ] = 100,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    drop_latest: Annotated[
+        bool, typer.Option("--drop-latest", help="Also remove the last published result of a merge.")
+    ] = False,
+) -> None:
+    """Removes old merge directories, superseded published copies and leftovers of killed runs from a home."""
+    folder = home_of(place)
+    try:
+        swept = retention.sweep(
+            folder, keep_days, keep, datetime.now(timezone.utc), dry_run, keep_latest=not drop_latest
+        )
+    except home.HomeProblem as problem:
+        stop([str(problem)])
+    except OSError as error:
+        stop([f"{folder} can't be swept: {error.strerror}"])
+    for item in swept.removed[:1000]:
+        said = "would remove" if dry_run else "removed"
+        screen.print(printable(f"{said}  {item.path} ({item.kind}, {engine.amount(item.size)}): {item.why}"))
+    for kept in [kept for kept in swept.kept if kept.told][:1000]:
+        screen.print(printable(f"kept  {kept.path}: {kept.why}"))
+    freed = "would free" if dry_run else "freed"
+    screen.print(
+        f"Swept      {len(swept.removed):,} removed, {len(swept.kept):,} kept, {engine.amount(swept.freed)} {freed}"
+    )
+
+
+def home_of(place: Path | None) -> Path:
+    """Returns the home that a command is about, or ends with how to name one."""
+    if place is None:
+        stop(["no home is named; give --home DIR, or set CRM_MERGE_HOME"])
+    if not place.is_dir():
+        stop([f"--home: there is no folder '{place}'; make it first, or name another"])
+    return place.resolve()
+
+
 # -- Pieces --
 
 
@@ -169,68 +427,72 @@ def stop(problems: list[str]) -> Any:
     raise typer.Exit(1)
 
 
-def fail(spec: Path, outcome: dbt_run.Outcome, place: Path | None) -> None:
+def check_target(spec: Path, place: Path, wanted: dict[str, Any]) -> None:
+    """Ends before any work if the result is to go to S3 and can't: a wrong key need not cost a merge first."""
+    export = wanted.get("export")
+    to = export.get("to") if isinstance(export, dict) else None
+    if not isinstance(to, str) or not to.strip().lower().startswith("s3:"):
+        return
+    try:
+        publish.target(place, wanted).check()
+    except FileProblem as problem:
+        outcome = dbt_run.Outcome(ok=False, problems=[f"export.to: {problem}"], transient=problem.transient)
+        fail(spec, outcome, place, wanted)
+
+
+def published(place: Path, wanted: dict[str, Any]) -> str:
+    """Returns where a merge is published to, as people see it."""
+    try:
+        return publish.target(place, wanted).url.rstrip("/")
+    except (FileProblem, AttributeError):  # the spec is wrong, which is told
+        return str(place / "out")
+
+
+def fail(
+    spec: Path, outcome: dbt_run.Outcome, place: Path | None, wanted: dict[str, Any] | None = None
+) -> None:
     """Ends with the run's problems, each at its line of the spec file where it has one."""
     problems = []
-    for problem in outcome.problems:
+    for problem in merging.problems_of(outcome, place) if place else outcome.problems:
         found = re.match(r"([a-z_]+(?:\[\d+\]|\.[^:\s]+)*): ", problem)
         line = spec_file.line_of(spec, found[1]) if found else None
         problems.append(
             f"{spec}, line {line}: {problem}" if line else f"{spec}: {problem}" if found else problem
         )
-    failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
     if place:
-        for node in (node for node in failed if node.kind == "test"):
-            problems.append(f"the check '{node.name}' failed, for instance on:")
-            problems += [f"  {row}" for row in failing_rows(place, node.name)]
         problems.append(
-            f"nothing was published; what an earlier run published in {place / 'out'} is untouched"
+            f"nothing was published; what an earlier run published in {published(place, wanted or {})} is untouched"
         )
         if any(node.kind == "model" and node.status == "success" for node in outcome.nodes):
             problems.append("what is finished is kept: run again with --resume to go on from there")
     stop(problems)
 
 
-def failing_rows(place: Path, check: str, most: int = 3) -> list[str]:
-    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled."""
-    compiled = next((place / "target" / "compiled").rglob(f"{check}.sql"), None)
-    if compiled is None:
-        return [f"(its query was not found; the tables are in {place / 'merge.duckdb'})"]
-    try:
-        with publish.connect(place) as connection:
-            found = connection.execute(f"select * from ({compiled.read_text('utf-8')}\n) limit {most}")  # noqa: S608
-            names = [column[0] for column in found.description]
-            rows = found.fetchall()
-    except (OSError, duckdb.Error) as error:
-        return [f"(its rows can't be shown: {error}; its query is {compiled})"]
-    lines = [
-        ", ".join(
-            f"{name}: {str(cell)[:80]}" for name, cell in zip(names, row, strict=True) if cell is not None
-        )
-        for row in rows
-    ]
-    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'})"]
-
-
 @contextmanager
 def claimed(place: Path) -> Iterator[None]:
-    """Holds the merge directory for this run: a second run of the same merge is told so."""
+    """Holds the merge directory for this run, or ends with why it can't."""
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = (place / ".lock").open("w")
-    except OSError as error:
-        stop([f"the merge directory {place} can't be used: {error.strerror}"])
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            stop([f"another run is at work in {place}; wait for it, or use another --dir"])
-        yield
+        with merging.claimed(place):
+            yield
+    except merging.Problem as problem:
+        stop([str(problem)])
 
 
 def progress() -> Progress:
     """Returns a progress bar that is quiet where the output is not a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+
+
+def sending() -> Progress:
+    """Returns a progress bar of bytes with speed and time to go, quiet where the output is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
 
@@ -286,8 +548,9 @@ def summarise(
         f"Time       {seconds:.1f} s, {every_row / seconds:,.0f} rows/s, peak memory {peak / 1e6:,.0f} MB"
     )
     for file in manifest["files"]:
-        target = Path((spec.get("export") or {}).get("to") or place / "out") / file["name"]
-        screen.print(f"Published  {escape(str(target))} ({file['bytes']:,} bytes)")
+        screen.print(
+            f"Published  {printable(publish.target(place, spec).shown(file['name']))} ({file['bytes']:,} bytes)"
+        )
 
 
 def print_difference(

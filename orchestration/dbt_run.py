@@ -11,7 +11,9 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from orchestration import engine
 
 PROJECT = Path(__file__).resolve().parent.parent
+PATIENCE = 30  # seconds that dbt has to end when it is interrupted
 # On Linux the process ends with its parent, even if that is killed: the merge directory would stay locked otherwise.
 CHILD = """
 import ctypes, json, sys
@@ -31,29 +34,34 @@ cli(json.load(sys.stdin))
 
 @dataclass
 class Node:
-    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model."""
+    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model, rows that fail if it is a test."""
 
     kind: str
     name: str
+    unique_id: str
     status: str
     seconds: float
     done: int
     total: int
     rows: int | None = None
+    failures: int | None = None
 
 
 @dataclass
 class Outcome:
-    """How a dbt run ended: ok, the problems as sentences, the nodes that ended, peak memory in bytes,
-    what it says of an earlier run that it resumes, and about how much disk and memory, in bytes, it needs."""
+    """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
+    reached), the nodes that ended, what it says of an earlier run that it resumes, about how much disk and memory, in bytes,
+    it needs, its peak memory and the most that it had spilled at once, in bytes."""
 
     ok: bool
     problems: list[str] = field(default_factory=list)
+    transient: bool = False
     nodes: list[Node] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     resumed: str = ""
     needs: dict[str, int] = field(default_factory=dict)
     peak_memory: int = 0
+    peak_spill: int = 0
 
 
 def run(
@@ -64,7 +72,24 @@ def run(
     resume: bool = False,
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Outcome:
-    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins.
+    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins."""
+    events = stream(command, directory, spec, resume)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as ended:
+            return ended.value
+        if isinstance(event, Node):
+            on_node(event)
+        else:
+            on_part(event)
+
+
+def stream(
+    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False
+) -> Generator[Node | str, None, Outcome]:
+    """Runs ``dbt <command>`` for the spec in the merge directory: yields each node as it ends and the name of each part as it
+    begins, and returns how it ended.
 
     A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
     """
@@ -96,6 +121,7 @@ def run(
         encoding="utf-8",
     )
     outcome = Outcome(ok=False)
+    spilled = Spilled(engine.spill_folder(directory))
     rows: dict[str, int] = {}
     unread: list[str] = []
     assert process.stdin is not None and process.stdout is not None
@@ -110,13 +136,19 @@ def run(
                 continue
             message = event.get("info", {}).get("msg") or ""
             if message.startswith("crm-merge part: "):
-                on_part(message.removeprefix("crm-merge part: "))
-            read_event(event, outcome, rows, on_node)
+                yield message.removeprefix("crm-merge part: ")
+            if node := read_event(event, outcome, rows):
+                yield node
     except BaseException:
         process.terminate()  # interrupted: dbt's own handler closes the database
         raise
     finally:
-        process.wait()
+        try:
+            process.wait(PATIENCE if sys.exc_info()[0] else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
     outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if not outcome.ok and not outcome.problems:
@@ -126,16 +158,58 @@ def run(
     return outcome
 
 
-def read_event(
-    event: dict[str, Any], outcome: Outcome, rows: dict[str, int], on_node: Callable[[Node], None]
-) -> None:
-    """Takes from one dbt event what the command line shows."""
+def of_project(command: list[str], folder: Path) -> str:
+    """Runs ``dbt <command>`` for the project itself, in a folder of the deployment; returns '' or the end of what went wrong."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from dbt.cli.main import cli; cli()", *command),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
+            *("--target-path", str(folder), "--log-path", str(folder)),
+        ],
+        env={**os.environ, "CRM_MERGE_DIR": str(folder), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return (done.stdout + done.stderr)[-2000:] if done.returncode else ""
+
+
+class Spilled:
+    """Looks every second how large the spill folder is."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.most = folder, 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        """Keeps the most bytes that were there at once."""
+        while not self.ended.wait(1):
+            size = 0
+            with suppress(OSError):
+                for file in os.scandir(self.folder):
+                    size += file.stat().st_size
+            self.most = max(self.most, size)
+
+    def stop(self) -> int:
+        """Ends looking; returns the most bytes seen."""
+        self.ended.set()
+        self.thread.join()
+        return self.most
+
+
+def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) -> Node | None:
+    """Takes from one dbt event what people are shown; returns the node that it says has ended."""
     info, data = event.get("info", {}), event.get("data", {})
     name, message = info.get("name"), info.get("msg") or ""
     if found := re.match(r"rows of (\S+): (\d+)$", message):
         rows[found[1]] = int(found[2])
     elif message.startswith("crm-merge needs: "):
         outcome.needs = json.loads(message.removeprefix("crm-merge needs: "))
+    elif message == "crm-merge transient: true":
+        outcome.transient = True
     elif message.startswith("crm-merge resumes: "):
         outcome.resumed = message.removeprefix("crm-merge resumes: ")
     elif message.startswith("crm-merge result: "):
@@ -146,18 +220,22 @@ def read_event(
         done = Node(
             kind=node.get("resource_type", ""),
             name=node.get("node_name", node_name),
-            status=data.get("status", ""),
+            unique_id=node.get("unique_id", ""),
+            # what a model's own status says is the engine's answer, such as OK
+            status=node.get("node_status") or data.get("status", ""),
             seconds=data.get("execution_time", 0.0),
             done=data.get("index", 0),
-            total=data.get("total", 0),
+            total=data.get("total") or data.get("num_models", 0),
         )
         done.rows = rows.get(done.name)
+        done.failures = data.get("num_failures") if done.kind == "test" else None
         outcome.nodes.append(done)
-        on_node(done)
+        return done
     elif info.get("level") == "error":
         outcome.problems += [
             problem for problem in sentences(message, outcome.needs) if problem not in outcome.problems
         ]
+    return None
 
 
 def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -18,43 +19,75 @@ def load(path: Path) -> dict[str, Any]:
 
     Only what keeps the file from being read is checked here; the spec itself is checked by dbt.
     """
+    return anchored(read(path), str(path), str(path.resolve().parent))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns the spec of a YAML file as it is written; raises SpecProblem if it can't be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SpecProblem(f"there is no spec file '{path}'") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecProblem(f"the spec file '{path}' can't be read: {error}") from None
+    return written(text, str(path))
+
+
+def written(text: str, shown: str) -> dict[str, Any]:
+    """Returns the spec that a YAML text is; ``shown`` is what messages call it."""
     try:
-        reject_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        reject_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), shown)
         spec = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecProblem(f"{path}, line {line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise SpecProblem(f"{path}: not valid YAML: {error}") from None
+        raise SpecProblem(f"{shown}, line {line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecProblem(f"{shown}: not valid YAML: {error}") from None
     if not isinstance(spec, dict):
         raise SpecProblem(
-            f"{path}: expected settings such as original, enriched and match_on at the top level"
+            f"{shown}: expected settings such as original, enriched and match_on at the top level"
         )
     if set(spec) == {"merge"} and isinstance(spec["merge"], dict):
         raise SpecProblem(
-            f"{path}, line 1: write the settings at the top level, without `merge:` around them"
+            f"{shown}, line 1: write the settings at the top level, without `merge:` around them"
         )
-    for file in input_files(spec):
-        if isinstance(file.get("path"), str):
-            file["path"] = absolute(path, file["path"])
-    if isinstance(assertions := spec.get("assertions"), str | list):
-        paths = [assertions] if isinstance(assertions, str) else assertions
-        spec["assertions"] = [absolute(path, file) if isinstance(file, str) else file for file in paths]
-    export = spec.get("export")
-    if isinstance(export, dict) and isinstance(export.get("to"), str):
-        export["to"] = absolute(path, export["to"])
     return plain(spec)
 
 
-def absolute(spec: Path, path: str) -> str:
-    """Returns a path of the spec file made absolute; remote ones are absolute already."""
-    return path if "://" in path else str(spec.resolve().parent / Path(path).expanduser())
+def anchored(spec: dict[str, Any], shown: str, base: str) -> dict[str, Any]:
+    """Returns the spec with its paths made absolute; ``base`` is the folder or the s3:// prefix that it lies in."""
+    for file in input_files(spec):
+        if isinstance(file.get("path"), str):
+            file["path"] = absolute(file["path"], shown, base)
+    if isinstance(assertions := spec.get("assertions"), str | list):
+        paths = [assertions] if isinstance(assertions, str) else assertions
+        spec["assertions"] = [
+            absolute(file, shown, base) if isinstance(file, str) else file for file in paths
+        ]
+    export = spec.get("export")
+    if isinstance(export, dict) and isinstance(export.get("to"), str):
+        export["to"] = absolute(export["to"], shown, base)
+    return spec
+
+
+def absolute(path: str, shown: str, base: str) -> str:
+    """Returns a path of a spec made absolute: what a spec on S3 names lies there too; remote ones are absolute already."""
+    if is_remote(path):
+        return path
+    if not is_remote(base):
+        return str(Path(base) / Path(path).expanduser())
+    bucket, _, prefix = base.partition("://")[2].partition("/")
+    key = posixpath.normpath(posixpath.join(prefix, path))
+    if path.startswith(("/", "~")) or key.startswith(".."):
+        raise SpecProblem(
+            f"{shown}: '{path}' is not in the bucket {bucket}; accepted: a path relative to the spec, s3://, https://"
+        )
+    return f"s3://{bucket}/{key}" + ("/" if path.endswith("/") else "")
+
+
+def is_remote(path: str) -> bool:
+    """Says whether a path is a URL; with one slash it is a mistake, which is told by who reads it."""
+    return bool(re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]+:/", path))
 
 
 def input_files(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -73,20 +106,20 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def reject_duplicates(node: yaml.Node | None, path: Path) -> None:
+def reject_duplicates(node: yaml.Node | None, shown: str) -> None:
     """Refuses a setting that stands twice in one block: YAML would silently take the last."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
                 raise SpecProblem(
-                    f"{path}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block"
+                    f"{shown}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block"
                 )
             seen.add(key.value)
-            reject_duplicates(value, path)
+            reject_duplicates(value, shown)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            reject_duplicates(item, path)
+            reject_duplicates(item, shown)
 
 
 def line_of(path: Path, place: str) -> int | None:

@@ -95,6 +95,7 @@ def test_formats_no_longer_asked_for_are_removed(spec, tmp_path):
     spec.write_text(spec.read_text().replace("[csv, parquet]", "[csv]"))
     assert crm_merge("run", spec, "--dir", tmp_path / "m")[0] == 0
     assert sorted(file.name for file in (tmp_path / "m" / "out").iterdir()) == [
+        "checks.csv",
         "manifest.json",
         "merge_changes.csv",
         "merged_result.csv",

@@ -51,7 +51,7 @@ def test_threads_and_memory_change_no_byte(files):
         published(files / "all.yml", files / f"run_{n}", DUCKDB_THREADS=threads, DUCKDB_MEMORY_LIMIT=memory)
         for n, (threads, memory) in enumerate(runs)
     ]
-    assert len(results[0]) == 5 and len(results[0]["merge_changes.csv"]) > 10_000_000
+    assert len(results[0]) == 6 and len(results[0]["merge_changes.csv"]) > 10_000_000
     for result in results[1:]:
         assert {name for name in result if result[name] != results[0][name]} == set()
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import duckdb
 import pytest
 
-from orchestration import cli
+from orchestration import merging
 from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
 
@@ -111,12 +111,12 @@ def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
         connection.execute("delete from int_cells where original_row = 2")
     assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
     shutil.copytree(runner.place / "target", tmp_path / "target")
-    rows = cli.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
+    rows = merging.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
     assert rows[0] == (
         "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
     )
     assert "all of them" in rows[-1] and len(rows) == 2
-    assert "not found" in cli.failing_rows(tmp_path, "no_such_check")[0]
+    assert "not found" in merging.failing_rows(tmp_path, "no_such_check")[0]
 
 
 def test_every_invariant_is_broken_here():

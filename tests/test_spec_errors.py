@@ -85,7 +85,15 @@ WRONG_SPECS = {
     "quoted newlines": (("original", "quoted_newlines"), "yes", ["original.quoted_newlines: \"yes\" is not accepted. Accepted: true, false"]),
     "assertions as a mapping": (("assertions",), {"path": "x.csv"}, ["assertions: expected a CSV file or a list of them"]),
     "assertions that are not there": (("assertions",), "/none/x.csv", ["assertions: there is no file '/none/x.csv'"]),
-    "schedule is not there yet": (("schedule",), "0 6 * * *", ["schedule: not supported yet"]),
+    "a schedule in words": (("schedule",), "daily", ['schedule: "daily" is not accepted. Accepted: the five fields of cron']),
+    "a schedule with seconds": (("schedule",), "0 0 6 * * *", ['schedule: "0 0 6 * * *" is not accepted']),
+    "a schedule's unknown setting": (("schedule",), {"cron": "0 6 * * *", "zone": "UTC"}, ["schedule.zone: unknown setting 'zone'", "Accepted: cron, timezone"]),
+    "a time limit in words": (("time_limit_minutes",), "30 min", ['time_limit_minutes: "30 min" is not accepted. Accepted: a number of minutes']),
+    "no time at all": (("time_limit_minutes",), 0, ["time_limit_minutes: 0 is not accepted"]),
+    "export to another store": (("export",), {"to": "gs://bucket/x?t0p=1"}, ["export.to: gs:// is not supported here; accepted: a local folder, s3://bucket/prefix"]),
+    "export with a password": (("export",), {"to": "s3://me:t0p@bucket/x"}, ["export.to: a s3:// path must not hold a user name or password"]),
+    "export out of its prefix": (("export",), {"to": "s3://bucket/x/../y"}, ["export.to: a s3:// path must not hold '.' or '..'"]),
+    "export to a list": (("export",), {"to": ["a"]}, ["export.to: expected a folder or s3://bucket/prefix"]),
     "plain http": (("enriched", 0, "path"), "http://example.com/x.csv", ["enriched[0].path: ", "is not encrypted; use https://"]),
 }  # fmt: skip
 

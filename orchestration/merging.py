@@ -1,0 +1,153 @@
+"""One merge in its directory: claimed, built, published, recorded. What the command line and Dagster's assets both do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration import dbt_run, engine, history, home, publish
+from reading import FileProblem
+
+
+class Problem(Exception):
+    """Why a merge can't go on, as a sentence; ``transient``: it may pass by itself."""
+
+    def __init__(self, text: str, transient: bool = False):
+        super().__init__(text)
+        self.transient = transient
+
+
+@dataclass
+class Built:
+    """A build that ended well: its spec, when it began, seconds, outcome."""
+
+    spec: dict[str, Any]
+    started: datetime
+    seconds: float
+    outcome: dbt_run.Outcome
+
+
+@dataclass
+class Merge:
+    """A merge directory that this process holds."""
+
+    place: Path
+
+    @property
+    def unfinished(self) -> Path:
+        """The mark of a merge that was begun and not published: the next run resumes it."""
+        return self.place / ".crm-merge" / "unfinished"
+
+    @property
+    def ended(self) -> Path:
+        """Where the outcome of the last build is kept for the step that publishes it."""
+        return self.place / ".crm-merge" / "outcome.json"
+
+    def build(self, spec: dict[str, Any]) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+        """Builds and checks everything; goes on from what an earlier run of the same merge finished and did not publish.
+
+        Yields each node as it ends and the name of each part as it begins; returns the outcome.
+        """
+        if wrong := engine.problems():
+            raise Problem("; ".join(wrong))
+        began, started = time.time(), time.monotonic()
+        resume = self.unfinished.exists()
+        self.unfinished.parent.mkdir(parents=True, exist_ok=True)
+        self.unfinished.touch()
+        self.ended.unlink(missing_ok=True)
+        try:
+            outcome = yield from dbt_run.stream(["build"], self.place, spec, resume)
+        finally:
+            shutil.rmtree(engine.spill_folder(self.place), ignore_errors=True)
+        if outcome.ok:
+            kept = {
+                "spec": spec,
+                "started": began,
+                "seconds": time.monotonic() - started,
+                "outcome": asdict(outcome),
+            }
+            self.ended.write_text(json.dumps(kept), encoding="utf-8")
+        return outcome
+
+    def built(self) -> Built:
+        """Returns the build that is to be published."""
+        try:
+            kept = json.loads(self.ended.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise Problem(
+                f"there is no finished merge in {self.place}: run the whole merge, not its export alone"
+            ) from None
+        nodes = [dbt_run.Node(**node) for node in kept["outcome"]["nodes"]]
+        started = datetime.fromtimestamp(kept["started"], timezone.utc)
+        return Built(
+            kept["spec"], started, kept["seconds"], dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes})
+        )
+
+    def publish(self) -> dict[str, Any]:
+        """Publishes what was built; returns the manifest. What was published before stays until all of it is there."""
+        built = self.built()
+        try:
+            manifest = publish.publish(self.place, built.spec, built.seconds, history.checks(built.outcome))
+        except FileProblem as problem:
+            raise Problem(str(problem), problem.transient) from None
+        except (OSError, duckdb.Error) as error:
+            raise Problem(
+                f"the result could not be published, what was published before is untouched: {error}"
+            ) from None
+        finally:
+            shutil.rmtree(engine.spill_folder(self.place), ignore_errors=True)
+        self.unfinished.unlink(missing_ok=True)
+        return manifest
+
+
+@contextmanager
+def claimed(place: Path) -> Iterator[Merge]:
+    """Holds the merge directory for this process: a second run of the same merge is told so."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(home.held(place))
+        except home.InUse:
+            raise Problem(f"another run is at work in {place}; wait for it, or use another --dir") from None
+        except OSError as error:
+            raise Problem(f"the merge directory {place} can't be used: {error.strerror}") from None
+        yield Merge(place)
+
+
+def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
+    """Returns why a build failed, each as a sentence, with the first rows that a failed check complains of."""
+    problems = list(outcome.problems)
+    failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
+    for node in (node for node in failed if node.kind == "test"):
+        problems.append(f"the check '{node.name}' failed, for instance on:")
+        problems += [f"  {row}" for row in failing_rows(place, node.name)]
+    return problems
+
+
+def failing_rows(place: Path, check: str, most: int = 3) -> list[str]:
+    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled."""
+    compiled = next((place / "target" / "compiled").rglob(f"{check}.sql"), None)
+    if compiled is None:
+        return [f"(its query was not found; the tables are in {place / 'merge.duckdb'})"]
+    try:
+        with publish.connect(place) as connection:
+            found = connection.execute(f"select * from ({compiled.read_text('utf-8')}\n) limit {most}")  # noqa: S608
+            names = [column[0] for column in found.description]
+            rows = found.fetchall()
+    except (OSError, duckdb.Error) as error:
+        return [f"(its rows can't be shown: {error}; its query is {compiled})"]
+    lines = [
+        ", ".join(
+            f"{name}: {str(cell)[:80]}" for name, cell in zip(names, row, strict=True) if cell is not None
+        )
+        for row in rows
+    ]
+    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'})"]
