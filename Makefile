@@ -7,7 +7,7 @@ export CRM_MERGE_DIR ?= merges/example
 DBT := $(BIN)/dbt
 DBT_ARGS := --project-dir . --profiles-dir profiles
 
-.PHONY: build test test-slow bench lint docs lock clean
+.PHONY: build test test-slow bench lint docs dagster lock clean
 build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
@@ -28,12 +28,16 @@ lint: $(VENV)/installed  ## ruff for Python, sqlfluff for SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint models tests --disable-progress-bar
 
+PORT ?= 3000
+dagster: $(VENV)/installed  ## the pages and the daemon that run merges; HOME_DIR is the deployment's home, SPECS where specs are dropped
+	$(if $(HOME_DIR),CRM_MERGE_HOME=$(HOME_DIR)) $(if $(SPECS),CRM_MERGE_SPECS=$(SPECS)) $(BIN)/crm-merge dagster --port $(PORT)
+
 docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
 	$(DBT) docs generate --static $(DBT_ARGS)
 	@echo "Open target/static_index.html"
 
 lock:  ## renew requirements.txt from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	uv pip compile pyproject.toml --extra dev --extra dagster --universal --python-version 3.10 --generate-hashes \
 	  --no-strip-extras --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.txt
 
 clean:  ## remove dbt's files; merges and the virtual environment stay

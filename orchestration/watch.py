@@ -1,0 +1,284 @@
+"""What lies where specs are dropped, and which merges are due because of it. Pure: Dagster's sensor asks, and does what this says.
+
+A merge is due once for each state of its spec and files, and once for each tick of its cron. The state is that of the
+spec's text and of every file that its paths mean: an ETag on S3; size, time and inode on a disk. What has no version, such as a
+file at https://, counts by its name alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from orchestration import home, spec_file, storage
+from reading import FileProblem, places
+
+SUFFIXES = (".yml", ".yaml")
+LONGEST_SPEC = 4_000_000  # bytes
+MOST_SPECS, MOST_LISTED = 10_000, 200_000
+SETTLED = 5.0  # seconds that a file on a disk must have been left alone: nobody says when it is complete
+DEFAULT_MINUTES = 30
+
+
+class SpecMissing(Exception):
+    """There is no spec of a name where specs are dropped; a sentence."""
+
+
+@dataclass
+class Dropped:
+    """A spec as it was found: its name, what it is called in messages, the version of its text, and the spec or why it can't be read."""
+
+    name: str
+    shown: str
+    version: str
+    spec: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass
+class State:
+    """What a spec's files are now: {'original': {file: version}, 'enriched': …, 'assertions': …}, and what it waits for, as sentences."""
+
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    waits: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Due:
+    """A merge to run: why, the key that makes it one run however often it is asked for, its time limit in minutes, its files."""
+
+    name: str
+    key: str
+    why: str
+    minutes: float
+    files: dict[str, dict[str, str]]
+
+
+@dataclass
+class Found:
+    """What one look found: merges that are due, what others wait for, what to remember."""
+
+    due: list[Due] = field(default_factory=list)
+    waits: dict[str, list[str]] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Lying:
+    """What lies where specs are dropped: the specs, {file: why} of those that are none, and {address: version} of every file there
+    that a listing told of for free (S3; of the first MOST_LISTED)."""
+
+    specs: list[Dropped] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def dropped(known: dict[str, Dropped]) -> Lying:
+    """Returns what lies where specs are dropped. ``known``, by name, saves reading specs that did not change, and is renewed."""
+    url = home.specs()
+    place = storage.at(url)
+    lying, found = Lying(), {}
+    for entry in place.list(() if place.remote else SUFFIXES):
+        shown = f"{url.rstrip('/')}/{entry.name}"
+        if place.remote and len(lying.versions) < MOST_LISTED:
+            lying.versions[shown] = entry.version
+        name, dot, suffix = entry.name.rpartition(".")
+        if dot + suffix.lower() not in SUFFIXES:
+            continue
+        if wrong := name_problem(name):
+            lying.refused[entry.name] = wrong
+        elif name in found:
+            lying.refused[entry.name] = f"{found[name].shown} is called '{name}' already"
+        elif len(found) == MOST_SPECS:
+            lying.refused[entry.name] = f"there are more than {MOST_SPECS:,} specs"
+        elif name in known and known[name].version == entry.version and known[name].shown == shown:
+            found[name] = known[name]
+        else:
+            found[name] = read(place, url, entry)
+    known.clear()
+    known.update(found)
+    lying.specs = list(found.values())
+    return lying
+
+
+def name_problem(name: str) -> str:
+    """Returns why a merge can't be called so, or ''."""
+    if "..." in name:
+        return f"'{name}' holds '...', by which Dagster names ranges; rename the file"
+    try:
+        home.check_name(name)
+    except home.HomeProblem as problem:
+        return str(problem)
+    return ""
+
+
+def read(place: storage.Place, url: str, entry: storage.Entry) -> Dropped:
+    """Returns the spec of a file."""
+    shown = f"{url.rstrip('/')}/{entry.name}"
+    spec = Dropped(entry.name.rpartition(".")[0], shown, entry.version)
+    try:
+        text = place.read(entry.name, LONGEST_SPEC).decode("utf-8-sig")
+        spec.spec = confined(
+            spec_file.anchored(spec_file.written(text, shown), shown, shown.rpartition("/")[0]), shown
+        )
+        if "schedule" in spec.spec and (wrong := schedule_problem(spec.spec["schedule"])):
+            spec.problem = f"{shown}: {wrong}"
+    except UnicodeDecodeError:
+        spec.problem = f"{shown} is not UTF-8 text"
+    except spec_file.SpecProblem as problem:
+        spec.problem = str(problem)
+    except FileProblem as problem:
+        if problem.transient:
+            raise
+        spec.problem = str(problem)
+    return spec
+
+
+def confined(spec: dict[str, Any], shown: str) -> dict[str, Any]:
+    """Returns a spec whose result goes where a spec that anyone may have dropped can send it: to S3, or below where specs are dropped.
+
+    Without ``export.to`` the result goes beside the spec, to ``<spec>.out/``.
+    """
+    export = spec.get("export")
+    if export is None:
+        export = spec["export"] = {}
+    if not isinstance(export, dict) or not isinstance(export.get("to", ""), str):
+        return spec  # dbt says what is wrong with it
+    to = export.setdefault("to", shown.rpartition(".")[0] + ".out/")
+    if "://" not in to:
+        root = home.specs()
+        if "://" in root or not Path(to).resolve().is_relative_to(Path(root).resolve()):
+            raise spec_file.SpecProblem(
+                f"{shown}: export.to: '{to}' is not where this deployment may write; accepted: s3://bucket/prefix/"
+                + ("" if "://" in root else f", a folder below {root}")
+            )
+    return spec
+
+
+def load(name: str) -> dict[str, Any]:
+    """Returns the spec of a name; raises SpecMissing, spec_file.SpecProblem or FileProblem."""
+    url = home.specs()
+    place = storage.at(url)
+    for suffix in SUFFIXES:
+        if home.is_name(name) and (entry := place.entry(name + suffix)):
+            spec = read(place, url, entry)
+            if spec.problem:
+                raise spec_file.SpecProblem(spec.problem)
+            return spec.spec
+    raise SpecMissing(f"there is no spec '{name}' in {url} (any more)")
+
+
+def state_of(spec: dict[str, Any], now: float, versions: dict[str, str]) -> State:
+    """Returns the state of a spec's files: their versions (those in ``versions`` are known), and what is not there or not complete yet."""
+    state = State()
+    assertions = spec.get("assertions") or []
+    wanted = [
+        ("original", spec.get("original")),
+        *(("enriched", block) for block in _list(spec.get("enriched"))),
+    ]
+    wanted += [
+        ("assertions", {"path": path})
+        for path in _list([assertions] if isinstance(assertions, str) else assertions)
+    ]
+    for role, block in wanted:
+        path = block.get("path") if isinstance(block, dict) else None
+        if not isinstance(path, str):
+            continue  # dbt says what is wrong with it
+        if path in versions:
+            state.files.setdefault(role, {})[path] = versions[path]
+            continue
+        try:
+            for file, version, modified in places.listed(path):
+                if modified is not None and now - modified < SETTLED:
+                    state.waits.append(f"'{file}' is being written")
+                state.files.setdefault(role, {})[file] = version
+        except FileProblem as problem:
+            state.waits.append(str(problem))
+    return state
+
+
+def look(lying: Lying, memory: dict[str, dict[str, Any]], now: datetime) -> Found:
+    """Returns which merges are due, given what was remembered of each at the last look."""
+    found = Found()
+    for spec in lying.specs:
+        before = memory.get(spec.name, {})
+        after = dict(before)
+        found.memory[spec.name] = after
+        state = State() if spec.problem else state_of(spec.spec, now.timestamp(), lying.versions)
+        tick = last_tick(spec.spec.get("schedule"), now) if not spec.problem else None
+        ticked = (
+            tick is not None and "tick" in before and before["tick"] is not None and tick > before["tick"]
+        )
+        if state.waits:
+            # what it waits for makes it due when it is there; a tick is kept for then
+            found.waits[spec.name] = state.waits
+            after.setdefault("tick", tick)
+            continue
+        number = fingerprint(spec, state)
+        changed = number != before.get("state")
+        if changed or ticked:
+            # a state may come back: what is counted tells it from when it was there before
+            after["count"] = before.get("count", 0) + 1
+            why = (
+                f"its cron's tick of {datetime.fromtimestamp(tick, timezone.utc):%Y-%m-%d %H:%M} UTC"
+                if not changed and tick is not None
+                else "it is new" if "state" not in before else "its spec or a file has changed"
+            )  # fmt: skip
+            key = f"{spec.name}:{after['count']}:{number[:16]}" + (f":{int(tick)}" if ticked and tick else "")
+            found.due.append(Due(spec.name, key, why, time_limit(spec.spec), state.files))
+        after |= {"state": number, "tick": tick}
+    return found
+
+
+def fingerprint(spec: Dropped, state: State) -> str:
+    """Returns the number of a spec's text and files."""
+    return hashlib.sha256(
+        json.dumps([spec.version, spec.problem, state.files], sort_keys=True).encode()
+    ).hexdigest()
+
+
+def last_tick(schedule: Any, now: datetime) -> float | None:
+    """Returns when a spec's cron was last due, in seconds since 1970; None without a cron, or for one that is none."""
+    block = schedule if isinstance(schedule, dict) else {"cron": schedule}
+    if not isinstance(block.get("cron"), str):
+        return None
+    try:
+        zone = ZoneInfo(str(block.get("timezone") or "UTC"))
+        # it goes backwards from the next minute, and gives up after some years
+        ticks = CronSim(block["cron"].strip(), now.astimezone(zone), reverse=True)
+        return next(ticks).timestamp()
+    except (CronSimError, StopIteration, ZoneInfoNotFoundError, ValueError):
+        return None
+
+
+def schedule_problem(schedule: Any) -> str:
+    """Returns what is wrong with a spec's schedule that its shape does not show, or ''."""
+    block = schedule if isinstance(schedule, dict) else {"cron": schedule}
+    zone = str(block.get("timezone") or "UTC")
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"schedule.timezone: there is no time zone '{zone}'; accepted: a name such as Europe/Berlin"
+    try:
+        next(CronSim(str(block.get("cron")).strip(), datetime.now(timezone.utc)))
+    except (CronSimError, StopIteration):
+        return f"schedule: '{block.get('cron')}' is never due; accepted: the five fields of cron, such as 0 6 * * *"
+    return ""
+
+
+def time_limit(spec: dict[str, Any]) -> float:
+    """Returns how many minutes a merge may take."""
+    minutes = spec.get("time_limit_minutes", DEFAULT_MINUTES)
+    is_number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+    return float(minutes) if is_number and 0 < minutes <= 10080 else float(DEFAULT_MINUTES)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,243 @@
+"""Dagster's view of a merge: the graph, one run of it in this process, what is tried again and what is not."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
+
+dg = pytest.importorskip("dagster")
+SNAPSHOT = Path(__file__).with_name("asset_graph.json")
+SPEC = "original: {path: m/crm.csv}\nenriched: [{name: v, path: m/v.csv}]\nmatch_on: [email]\n"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A home with its folder of specs; the definitions are loaded for it."""
+    folder = tmp_path_factory.mktemp("deployment")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRM_MERGE_HOME", str(folder / "home"))
+        patch.setenv("CRM_MERGE_SPECS", str(folder / "specs"))
+        patch.setenv("CRM_MERGE_INPUT_ROOTS", str(folder / "specs"))
+        (folder / "specs").mkdir()
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def definitions(place):
+    return importlib.import_module("orchestration.definitions")
+
+
+@pytest.fixture(scope="module")
+def instance(place):
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def put(place, name, text, **files):
+    for file, content in {
+        "crm.csv": "Id,Email,Title\n1,a@x.com,\n2,b@x.com,CEO\n",
+        "v.csv": "email,title\nA@x.com,CTO\n",
+        **files,
+    }.items():
+        path = place / "specs" / "m" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (place / "specs" / f"{name}.yml").write_text(text)
+
+
+def run(definitions, instance, name):
+    instance.add_dynamic_partitions("merges", [name])
+    job = definitions.defs.resolve_job_def("merge_job")
+    return job.execute_in_process(partition_key=name, instance=instance, raise_on_error=False)
+
+
+def test_the_graph_is_the_one_that_is_known(definitions):
+    """Renew it with: python -m tests.test_assets"""
+    assert graph(definitions) == json.loads(SNAPSHOT.read_text())
+
+
+def graph(definitions):
+    found = {}
+    for spec in definitions.defs.resolve_all_asset_specs():
+        found[spec.key.to_user_string()] = {
+            "group": spec.group_name,
+            "after": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+            "partitions": getattr(spec.partitions_def, "name", None),
+        }
+    for check in definitions.merge.check_specs:
+        found[check.asset_key.to_user_string()].setdefault("checks", []).append(check.name)
+    for asset in found.values():
+        asset.get("checks", []).sort()
+    return found
+
+
+def test_the_invariants_are_checks_of_the_result(definitions):
+    checks = {
+        check.name
+        for check in definitions.merge.check_specs
+        if check.asset_key == dg.AssetKey("merged_result")
+    }
+    invariants = {path.stem for path in (PROJECT / "tests/sql/invariants").glob("*.sql")}
+    attached = {check.name for check in definitions.merge.check_specs}
+    assert invariants <= attached and "every_original_row_comes_out_once" in checks
+    assert all(check.blocking for check in definitions.merge.check_specs)
+
+
+def test_a_merge_is_built_checked_published_copied_and_recorded(place, definitions, instance):
+    from orchestration import history
+
+    put(place, "good", SPEC)
+    done = run(definitions, instance, "good")
+    assert done.success
+    assert (
+        (place / "specs/good.out/merged_result.csv")
+        .read_text()
+        .splitlines()[1]
+        .startswith("1,a@x.com,CTO,matched")
+    )
+    materialized = {event.asset_key.to_user_string() for event in done.get_asset_materialization_events()}
+    assert {"stg_files", "merged_result", "merged_export", "analysts_copy"} <= materialized
+    checks = done.get_asset_check_evaluations()
+    assert len(checks) == len(list(definitions.merge.check_specs)) and all(check.passed for check in checks)
+    [export] = [
+        event
+        for event in done.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey("merged_export")
+    ]
+    figures = {name: value.value for name, value in export.materialization.metadata.items()}
+    assert (figures["dagster/row_count"], figures["matched rows"], figures["match rate"]) == (2, 1, 0.5)
+    assert figures["peak memory (MB)"] > 50 and figures["rows/s"] > 0
+    [entry] = history.rows(place / "home", "good")
+    assert (entry.outcome, entry.rows, entry.checks_failed, entry.resumed) == ("succeeded", 2, 0, False)
+    assert (place / "home/published/good/merge.duckdb").exists()
+    # by hand, once more: nothing is left over from before that could be resumed
+    assert run(definitions, instance, "good").success
+    assert [entry.resumed for entry in history.rows(place / "home", "good")] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("strategy", SPEC + "strategies: {title: longets}\n", "did you mean 'longest'"),
+        ("yaml", "original: [", "not valid YAML"),
+        (
+            "outside",
+            SPEC.replace("m/v.csv", "/etc/passwd"),
+            "is not inside a folder that CRM_MERGE_INPUT_ROOTS allows",
+        ),
+    ],
+)
+def test_a_wrong_spec_fails_at_once_with_its_sentence(place, definitions, instance, name, text, sentence):
+    from orchestration import history
+
+    put(place, name, text)
+    done = run(definitions, instance, name)
+    assert not done.success
+    [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert sentence in failure.user_failure_data.description
+    assert [event for event in done.all_events if event.is_step_restarted or event.is_step_up_for_retry] == []
+    assert not (place / f"specs/{name}.out").exists()
+    [entry] = history.rows(place / "home", name)
+    assert entry.outcome == "failed" and sentence[:40] in entry.problem
+
+
+@pytest.mark.slow
+def test_an_export_waits_for_a_server_that_is_down(place, definitions, instance, monkeypatch):
+    """The step is tried again; what was published before is there meanwhile, and whole."""
+    (place / "crm/out").mkdir(parents=True)
+    (place / "crm/out/merged_result.csv").write_text("what was there before")
+    with s3_server(place) as url:
+        pass  # a port that is free, and on which the server comes later
+    for name, value in {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1",
+                        "AWS_ENDPOINT_URL_S3": url}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    put(place, "away", SPEC + "export: {to: 's3://crm/out/'}\n")
+    running = threading.Event()
+
+    def come_later():
+        running.wait(300)
+        with s3_server(place, port=int(url.rpartition(":")[2])):
+            running.clear()
+            running.wait(300)
+
+    def tell(instance, name):
+        for _ in range(600):
+            events = (
+                instance.all_logs(instance.get_runs(limit=1)[0].run_id) if instance.get_runs(limit=1) else []
+            )
+            if any(event.dagster_event and event.dagster_event.is_step_up_for_retry for event in events):
+                return running.set()
+            time.sleep(0.5)
+
+    threads = [threading.Thread(target=come_later), threading.Thread(target=tell, args=(instance, "away"))]
+    for thread in threads:
+        thread.start()
+    done = run(definitions, instance, "away")
+    running.set()
+    for thread in threads:
+        thread.join(60)
+    retried = {event.step_key for event in done.all_events if event.is_step_up_for_retry}
+    assert done.success and retried == {"merged_export"}
+    assert (place / "crm/out/merged_result.csv").read_text().splitlines()[1].startswith("1,a@x.com,CTO")
+
+
+def test_a_spec_that_is_gone(place, definitions, instance):
+    done = run(definitions, instance, "gone")
+    [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert "there is no spec 'gone'" in failure.user_failure_data.description
+
+
+def test_a_failed_invariant_keeps_the_export_from_being_made(tmp_path):
+    """In a copy of the project with an invariant that nothing can hold."""
+    project = tmp_path / "project"
+    shutil.copytree(
+        PROJECT, project, ignore=shutil.ignore_patterns(".git", ".venv*", "merges", "target", "logs", "tests")
+    )
+    shutil.copytree(PROJECT / "tests/sql", project / "tests/sql")
+    (project / "tests/sql/invariants/nothing_holds_this.sql").write_text(
+        "select match_quality from {{ ref('merged_result') }}\n"
+    )
+    put(tmp_path, "m", SPEC)
+    (tmp_path / "specs/m.out").mkdir()
+    (tmp_path / "specs/m.out/merged_result.csv").write_text("what was there before")
+    script = (
+        "import dagster as dg; from orchestration import definitions as d; i = dg.DagsterInstance.ephemeral();"
+        "i.add_dynamic_partitions('merges', ['m']); j = d.defs.resolve_job_def('merge_job');"
+        "r = j.execute_in_process(partition_key='m', instance=i, raise_on_error=False);"
+        "print('RESULT', r.success, [c.check_name for c in r.get_asset_check_evaluations() if not c.passed],"
+        " [e.step_key for e in r.all_events if e.is_step_start],"
+        " [e.step_failure_data.user_failure_data.description for e in r.all_events if e.is_step_failure])"
+    )
+    home = {
+        "CRM_MERGE_HOME": str(tmp_path / "home"),
+        "CRM_MERGE_SPECS": str(tmp_path / "specs"),
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, env=home, capture_output=True, text=True, timeout=300
+    )
+    [result] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")] or [
+        done.stderr[-3000:]
+    ]
+    assert result.startswith(
+        "RESULT False ['nothing_holds_this'] ['merge'] ['Failure in test nothing_holds_this"
+    ), result
+    assert (tmp_path / "specs/m.out/merged_result.csv").read_text() == "what was there before"
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(
+        json.dumps(graph(importlib.import_module("orchestration.definitions")), indent=1, sort_keys=True)
+        + "\n"
+    )

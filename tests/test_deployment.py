@@ -1,0 +1,180 @@
+"""The deployment at work: specs dropped on a real S3 server, runs in the queue, what happens at night."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from orchestration import history
+from tests.conftest import PROJECT
+from tests.deployment import Deployment, deployment, wait
+from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))
+pytestmark = pytest.mark.slow
+UPKEEP = ("merge_history", "swept_merges", "project_docs")
+
+
+@pytest.fixture(scope="module")
+def workloads(tmp_path_factory):
+    """Folders of a spec and its files: five small merges, one that takes a while."""
+    import workload
+
+    folder = tmp_path_factory.mktemp("workloads")
+    for name, rows in [*((f"m{k}", 3_000 + k) for k in range(1, 6)), ("large", 200_000)]:
+        (folder / name).mkdir()
+        workload.write(rows, folder / name)
+    return folder
+
+
+def s3(url: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL_S3": url,
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def drop(workload, target, name, *settings):
+    """Puts a merge's files below the bucket's folder, then its spec, as a person would."""
+    (target / "in" / name).mkdir(parents=True)
+    for file in workload.glob("*.csv"):
+        shutil.copy(file, target / "in" / name / file.name)
+    text = (workload / "spec.yml").read_text()
+    text = re.sub(r"path: (\S+?\.csv)", rf"path: {name}/\1", text)
+    (target / "in" / f"{name}.yml").write_text("\n".join([text, *settings]))
+
+
+def ended(place: Deployment, merge: str, count: int = 1):
+    """Waits until a merge has ended so many times; returns its runs."""
+
+    def all_of_it():
+        runs = [run for run in place.merges() if run["merge"] == merge]
+        over = [run for run in runs if run["status"] in ("SUCCESS", "FAILURE", "CANCELED")]
+        return runs if len(over) >= count and len(over) == len(runs) else None
+
+    return wait(f"{merge} has ended {count} times", all_of_it, 400, place.home / "deployment.log")
+
+
+def test_five_specs_on_s3_become_five_results(workloads, tmp_path):
+    """Three run at once, the rest waits in order; the results are those of the command line, byte for byte."""
+    buckets = tmp_path / "buckets"
+    (buckets / "crm").mkdir(parents=True)
+    with (
+        s3_server(buckets) as url,
+        deployment(tmp_path / "home", CRM_MERGE_SPECS="s3://crm/in", **s3(url)) as place,
+    ):
+        for k in range(1, 6):
+            drop(workloads / f"m{k}", buckets / "crm", f"m{k}")
+        most, seen = 0, set()
+
+        def all_done():
+            nonlocal most
+            runs = place.merges()
+            most = max(most, sum(run["status"] in ("STARTING", "STARTED") for run in runs))
+            seen.update(run["status"] for run in runs)
+            return len(runs) >= 5 and all(run["status"] in ("SUCCESS", "FAILURE") for run in runs) and runs
+
+        runs = wait("five merges have ended", all_done, 500, tmp_path / "home/deployment.log")
+        assert [run["status"] for run in runs] == ["SUCCESS"] * 5
+        assert sorted(run["merge"] for run in runs) == [f"m{k}" for k in range(1, 6)]
+        assert most == 3 and "QUEUED" in seen
+        for k in range(1, 6):
+            subprocess.run(
+                [PROJECT / ".venv/bin/crm-merge", "run", workloads / f"m{k}" / "spec.yml", "--dir", tmp_path / f"m{k}"],
+                check=True,
+                capture_output=True,
+            )  # fmt: skip
+            results = buckets / "crm/in" / f"m{k}.out"
+            for file in (tmp_path / f"m{k}/out").glob("*.csv"):
+                if file.name != "checks.csv":  # it holds seconds
+                    assert (results / file.name).read_bytes() == file.read_bytes(), file.name
+            assert (results / "manifest.json").exists()
+        # a changed file is one more run of its merge, and of no other
+        with (buckets / "crm/in/m1/v0.csv").open("a") as file:
+            file.write("\n".join((workloads / "m2/v0.csv").read_text().splitlines()[1:3]) + "\n")
+        assert len(ended(place, "m1", 2)) == 2
+        assert len(place.merges()) == 6
+        # a backfill from the pages runs the merges that it names
+        assets = [key.split("/") for key in json.loads((PROJECT / "tests/asset_graph.json").read_text())]
+        chosen = [{"path": path} for path in assets if path[0] != "files" and path[0] not in UPKEEP]
+        started = place.ask(
+            "mutation($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {"
+            " __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+            wanted={"assetSelection": chosen, "partitionNames": ["m2", "m3"], "fromFailure": False},
+        )
+        assert started["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", started
+        assert [run["status"] for name in ("m2", "m3") for run in ended(place, name, 2)] == ["SUCCESS"] * 4
+    written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert len(written) > 50
+    assert [path for path in written if SECRET_KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_killed_worker_is_tried_again_and_goes_on(workloads, tmp_path):
+    """The second run resumes what the first had finished, and gives the same bytes."""
+    specs = tmp_path / "specs"
+    with deployment(tmp_path / "home", CRM_MERGE_SPECS=str(specs / "in")) as place:
+        drop(workloads / "large", specs, "large")
+
+        def worker():
+            for run in place.merges():
+                events = [event.get("message") or "" for event in place.events(run["runId"])]
+                if any("int_matches success" in event for event in events):
+                    return next(
+                        int(found[1]) for event in events if (found := re.search(r"pid: (\d+)", event))
+                    )
+
+        os.kill(wait("a worker is at work", worker, 200, place.home / "deployment.log"), signal.SIGKILL)
+        runs = ended(place, "large", 2)
+        assert [run["status"] for run in runs] == ["FAILURE", "SUCCESS"]
+        resumed = [event.get("message") or "" for event in place.events(runs[1]["runId"])]
+        assert any(re.search(r"resumed: \d+ finished steps are kept", message) for message in resumed)
+    subprocess.run(
+        [PROJECT / ".venv/bin/crm-merge", "run", workloads / "large/spec.yml", "--dir", tmp_path / "m"],
+        check=True,
+        capture_output=True,
+    )
+    for file in (tmp_path / "m/out").glob("*.csv"):
+        if file.name != "checks.csv":
+            assert (specs / "in/large.out" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_merge_over_its_time_limit_is_failed(workloads, tmp_path):
+    """It is ended, tried once more, and what it had finished is kept for whoever runs it with more time."""
+    specs = tmp_path / "specs"
+    with deployment(tmp_path / "home", CRM_MERGE_SPECS=str(specs / "in")) as place:
+        drop(workloads / "large", specs, "large", "time_limit_minutes: 0.1")
+        runs = ended(place, "large", 2)
+        assert {run["status"] for run in runs} <= {"FAILURE", "CANCELED", "SUCCESS"}
+        assert runs[0]["status"] in ("FAILURE", "CANCELED")
+        assert any(
+            "maximum runtime" in (event.get("message") or "") for event in place.events(runs[0]["runId"])
+        )
+
+
+def test_s3_that_is_down_is_waited_for_and_a_bad_spec_is_not_tried_again(workloads, tmp_path):
+    buckets = tmp_path / "buckets"
+    (buckets / "crm").mkdir(parents=True)
+    with s3_server(buckets) as url:
+        drop(workloads / "m1", buckets / "crm", "m1")
+        drop(workloads / "m2", buckets / "crm", "m2", "strategies: {title: longets}")
+    # the server is gone before the deployment starts, and comes back on the same port
+    with deployment(tmp_path / "home", CRM_MERGE_SPECS="s3://crm/in", **s3(url)) as place:
+        wait("it has looked", lambda: "can't be looked at now" in str(place.ask(
+            "{ sensorsOrError(repositorySelector: {repositoryName: \"__repository__\", repositoryLocationName: \"orchestration.definitions\"})"
+            " { ... on Sensors { results { name sensorState { ticks(limit: 5) { skipReason } } } } } }")), 120, place.home / "deployment.log")  # fmt: skip
+        assert place.merges() == []
+        with s3_server(buckets, port=int(url.rpartition(":")[2])):
+            assert [run["status"] for run in ended(place, "m1")] == ["SUCCESS"]
+            bad = ended(place, "m2")
+            assert [run["status"] for run in bad] == ["FAILURE"]
+            [entry] = history.rows(place.home, "m2")
+            assert entry.outcome == "failed" and "did you mean 'longest'" in entry.problem
