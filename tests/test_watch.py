@@ -166,6 +166,31 @@ def test_the_result_goes_beside_the_spec_unless_it_says_where(specs):
         watch.load("gone")
 
 
+@pytest.mark.parametrize(
+    ("path", "to", "is_read"),
+    [
+        ("/s/in/crm.csv", "/s/m.out/", False),
+        ("/s/in", "/s/m.out", False),
+        ("/s/", "/s/m.out/", True),  # a folder is all that is below it
+        ("/s/**/*.csv", "/s/m.out/", True),
+        ("/s/*.csv", "/s/m.out/", False),
+        ("/s/*", "/s/m.out/", True),  # it may mean folders
+        ("/s/in/*.csv", "/s/in/", True),
+        ("s3://b/in/v*.csv", "s3://b/in/", True),  # vendor_scorecard.csv
+        ("s3://b/in/apollo*.csv", "s3://b/in/", False),  # nothing that is published is called so
+        ("s3://b/in/", "s3://b/in/deep/out/", True),
+        ("s3://b/in", "s3://b/inner/", False),
+    ],
+)
+def test_a_result_that_would_be_read_again(path, to, is_read):
+    assert watch.reads(path, to) == is_read
+
+
+def test_a_spec_that_would_feed_itself_is_refused(specs):
+    complete(specs, spec=SPEC.replace("'a/v*.csv'", "'.'"))
+    assert "each result would make the next merge due" in watch.dropped({}).specs[0].problem
+
+
 def test_names_that_can_not_be_names(specs):
     complete(specs)
     for name in ("a...b.yml", ".hidden.yml", "m.yaml"):
