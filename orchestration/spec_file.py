@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+MOST_NODES = 200_000  # values of a spec
+
 
 class SpecProblem(Exception):
     """What is wrong with a spec file, as a sentence for the user."""
@@ -36,13 +38,18 @@ def read(path: Path) -> dict[str, Any]:
 def written(text: str, shown: str) -> dict[str, Any]:
     """Returns the spec that a YAML text is; ``shown`` is what messages call it."""
     try:
-        reject_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), shown)
+        reject_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), shown, [MOST_NODES])
         spec = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecProblem(f"{shown}, line {line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise SpecProblem(f"{shown}: not valid YAML: {error}") from None
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+    ) as error:  # of dates and numbers that are none, too
+        raise SpecProblem(f"{shown}: not valid YAML: {str(error)[:300]}") from None
     if not isinstance(spec, dict):
         raise SpecProblem(
             f"{shown}: expected settings such as original, enriched and match_on at the top level"
@@ -75,7 +82,12 @@ def absolute(path: str, shown: str, base: str) -> str:
     if is_remote(path):
         return path
     if not is_remote(base):
-        return str(Path(base) / Path(path).expanduser())
+        try:
+            return str(Path(base) / Path(path).expanduser())
+        except RuntimeError:
+            raise SpecProblem(
+                f"{shown}: '{path}': there is no such user on this machine; write the path out"
+            ) from None
     bucket, _, prefix = base.partition("://")[2].partition("/")
     key = posixpath.normpath(posixpath.join(prefix, path))
     if path.startswith(("/", "~")) or key.startswith(".."):
@@ -106,20 +118,30 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def reject_duplicates(node: yaml.Node | None, shown: str) -> None:
-    """Refuses a setting that stands twice in one block: YAML would silently take the last."""
+def reject_duplicates(node: yaml.Node | None, shown: str, left: list[int]) -> None:
+    """Refuses a setting that stands twice in one block, of which YAML would silently take the last; settings whose name is no text; and
+    a spec that is endless when its aliases are written out (``left``: [how many nodes it may have])."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise SpecProblem(
+            f"{shown}: it has more than {MOST_NODES:,} values with its aliases written out; write fewer"
+        )
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise SpecProblem(
+                    f"{shown}, line {key.start_mark.line + 1}: the name of a setting must be a text, not a list or a block"
+                )
             if key.value in seen:
                 raise SpecProblem(
                     f"{shown}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block"
                 )
             seen.add(key.value)
-            reject_duplicates(value, shown)
+            reject_duplicates(value, shown, left)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            reject_duplicates(item, shown)
+            reject_duplicates(item, shown, left)
 
 
 def line_of(path: Path, place: str) -> int | None:

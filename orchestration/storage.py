@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reading import FileProblem, s3
+from reading import FileProblem, NotThere, s3
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
@@ -214,9 +214,9 @@ class _Folder(Place):
 
     def list(self, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
         """Yields files folder by folder; links to folders are not followed, nor links to files elsewhere."""
-        return (entry for entry in self._walk(self.folder, "") if _ends(entry.name, suffixes))
+        return self._walk(self.folder, "", suffixes)
 
-    def _walk(self, folder: Path, above: str) -> Iterator[Entry]:
+    def _walk(self, folder: Path, above: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         try:
             with os.scandir(folder) as found:
                 inside = sorted(found, key=lambda one: one.name)
@@ -228,8 +228,8 @@ class _Folder(Place):
             if one.name.startswith(STAGED):
                 continue
             if one.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(one.path), f"{above}{one.name}/")
-            elif entry := self._found(f"{above}{one.name}"):
+                yield from self._walk(Path(one.path), f"{above}{one.name}/", suffixes)
+            elif _ends(one.name, suffixes) and (entry := self._found(f"{above}{one.name}")):
                 yield entry
 
     def _found(self, name: str) -> Entry | None:
@@ -251,7 +251,7 @@ class _Folder(Place):
         """Reads one byte more than it may, to know."""
         self._check_name(name)
         if not self._found(name):
-            raise s3.NotThere(f"there is no file '{self.shown(name)}'")
+            raise NotThere(f"there is no file '{self.shown(name)}'")
         try:
             with (self.folder / name).open("rb") as file:
                 found = file.read(most + 1)
@@ -400,7 +400,7 @@ class _Bucket(Place):
         try:
             with self._asked(self.shown(name)) as client:
                 found = client.head_object(Bucket=self.bucket, Key=self.prefix + name)
-        except s3.NotThere:
+        except NotThere:
             return None
         digest = {key.lower(): value for key, value in found.get("Metadata", {}).items()}.get("sha256", "")
         version = s3.etag(found).strip('"')
@@ -506,7 +506,7 @@ class _Bucket(Place):
                     except KeyError:  # boto3 looks for what an answer does not hold
                         said = f"'{self.shown(name)}': the S3 server does not copy a file of this size"
                         failed = failed or FileProblem(said)
-                    except (s3.NotThere, S3CopyFailedError):
+                    except (NotThere, S3CopyFailedError):
                         failed = failed or FileProblem(
                             f"'{self.shown(name)}': what was uploaded is gone; another run may be putting files to {self.url}",
                             transient=True,

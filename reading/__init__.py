@@ -11,3 +11,7 @@ class FileProblem(Exception):
     def __init__(self, sentence: str, transient: bool = False):
         super().__init__(sentence)
         self.transient = transient
+
+
+class NotThere(FileProblem):
+    """A file that does not exist, or a folder or glob that means none: it may come."""

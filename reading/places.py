@@ -35,7 +35,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import certifi
 import urllib3
 
-from reading import FileProblem, s3
+from reading import FileProblem, NotThere, s3
 
 LIMIT = 2_000  # files that one path may mean
 LOOKED_AT = 100_000  # names that a listing looks at to find them
@@ -190,14 +190,34 @@ def check_allowed(place: str | Path, shown: str | Path, via: str = "") -> None:
 
 def _fits(parts: list[str], pattern: list[str], partly: bool = False) -> bool:
     """Says whether a path fits a glob, segment by segment (``partly``: whether something below it may)."""
-    if not parts or not pattern:
-        return bool(pattern) if partly and not parts else not parts and not pattern
-    hidden = parts[0].startswith(".")
-    if pattern[0] == "**":
-        return _fits(parts, pattern[1:], partly) or (not hidden and _fits(parts[1:], pattern, partly))
-    if hidden and not pattern[0].startswith("."):
-        return False
-    return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:], partly)
+    # which of the pattern's segments may come next; several of them after a `**`
+    steps = {0}
+    for part in parts:
+        steps = _skipping(steps, pattern)
+        hidden = part.startswith(".")
+        after = set()
+        for step in steps:
+            if step == len(pattern):
+                continue
+            if pattern[step] == "**":
+                if not hidden:
+                    after.add(step)
+            elif (not hidden or pattern[step].startswith(".")) and fnmatchcase(part, pattern[step]):
+                after.add(step + 1)
+        steps = after
+    steps = _skipping(steps, pattern)
+    return any(step < len(pattern) for step in steps) if partly else len(pattern) in steps
+
+
+def _skipping(steps: set[int], pattern: list[str]) -> set[int]:
+    """Returns the steps, and those behind each `**`, which may mean no folder at all."""
+    found = set()
+    for step in steps:
+        found.add(step)
+        while step < len(pattern) and pattern[step] == "**":
+            step += 1
+            found.add(step)
+    return found
 
 
 def _choose(
@@ -221,7 +241,7 @@ def _choose(
             f"with a glob, such as {shown.rstrip('/')}/*.csv"
         )
     if not found and folder:
-        raise FileProblem(
+        raise NotThere(
             f"the folder '{shown}' holds no file to read (.csv, .tsv, .txt, .jsonl, .ndjson, .parquet)"
         )
     return sorted(found)
@@ -287,16 +307,16 @@ def _local(path: str, base: Path) -> list[Place]:
             hint = f"; there is no folder {place.parent}"
         except OSError as error:
             hint = f"; the folder {place.parent} can't be read: {error.strerror}"
-        raise FileProblem(f"there is no file '{path}' (looked for {place}){hint}")
+        raise NotThere(f"there is no file '{path}' (looked for {place}){hint}")
     if not os.path.isdir(fixed):
-        raise FileProblem(f"no file matches '{path}': there is no folder {fixed}")
+        raise NotThere(f"no file matches '{path}': there is no folder {fixed}")
 
     pattern = [] if exists else list(given.parts[magic:])
     folder = exists or path.endswith("/")
     names = _choose(str(place), pattern, folder, lambda wanted: _walk(fixed, wanted, place))
     if not names:
         hint = _near(place.name, os.listdir(fixed), str(fixed))
-        raise FileProblem(f"no file matches '{path}' (looked for {place}){hint}")
+        raise NotThere(f"no file matches '{path}' (looked for {place}){hint}")
     found = []
     for name in names:
         file = fixed / name
@@ -547,7 +567,7 @@ def _s3(bucket: str, key: str, fetched: Path | None) -> list[Place]:
             pattern = [part for part in key[len(fixed) :].split("/") if part]
             names = _choose(shown, pattern, not key or key.endswith("/"), listed)
     if not names:
-        raise FileProblem(f"no file matches '{shown}'{hint()}")
+        raise NotThere(f"no file matches '{shown}'{hint()}")
     keys = [fixed + name for name in names]
     if fetched is None:
         try:
@@ -556,8 +576,8 @@ def _s3(bucket: str, key: str, fetched: Path | None) -> list[Place]:
                     sizes[key][0] if key in sizes else s3.etag(client.head_object(Bucket=bucket, Key=key))
                     for key in keys
                 ]
-        except s3.NotThere as problem:
-            raise FileProblem(f"{problem}{hint()}") from None
+        except NotThere as problem:
+            raise NotThere(f"{problem}{hint()}") from None
         return [Place(NOWHERE, f"s3://{bucket}/{key}", {}, tag) for key, tag in zip(keys, tags, strict=True)]
     wanted = [
         key
@@ -568,8 +588,8 @@ def _s3(bucket: str, key: str, fetched: Path | None) -> list[Place]:
     try:
         with ThreadPoolExecutor(PARALLEL) as pool:
             files = list(pool.map(get, keys))
-    except s3.NotThere as problem:
-        raise FileProblem(f"{problem}{hint()}") from None
+    except NotThere as problem:
+        raise NotThere(f"{problem}{hint()}") from None
     return [
         Place(
             file, f"s3://{bucket}/{fixed}{name}", {} if one else _partitions(name, shown), version.strip('"')

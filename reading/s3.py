@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from reading import FileProblem
+from reading import FileProblem, NotThere
 
 CONNECT, READ = 10, 60  # seconds to wait for a connection, and for the next byte
 RETRIES = 5  # of a request; boto3 waits before each, longer every time, with some chance in it
@@ -37,10 +37,6 @@ DENIED = {
 # What a server says that is too busy, besides all that it says with a status of 429 or from 500
 BUSY = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout", "InternalError",
         "ServiceUnavailable", "OperationAborted", "500", "502", "503", "504"}  # fmt: skip
-
-
-class NotThere(FileProblem):
-    """A file that does not exist; the names near it would help."""
 
 
 def climbs(path: str) -> bool:

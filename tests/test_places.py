@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import os
@@ -13,6 +14,8 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reading import FileProblem, places, s3
 from tests.servers import ACCESS_KEY, SECRET_KEY, Quiet, https_server, s3_server
@@ -929,3 +932,28 @@ def test_leftovers_of_a_killed_process_are_cleared(find, serve, tmp_path):
     os.utime(old, (0, 0))
     find(f"{server.url}/a.csv")
     assert not old.exists() and new.exists()
+
+
+def slow_fits(parts, pattern, partly=False):
+    """What a glob means, by trying everything."""
+    if not parts or not pattern:
+        return bool(pattern) if partly and not parts else not parts and not pattern
+    hidden = parts[0].startswith(".")
+    if pattern[0] == "**":
+        return slow_fits(parts, pattern[1:], partly) or (not hidden and slow_fits(parts[1:], pattern, partly))
+    if hidden and not pattern[0].startswith("."):
+        return False
+    return fnmatch.fnmatchcase(parts[0], pattern[0]) and slow_fits(parts[1:], pattern[1:], partly)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", ".h", "ab"]), max_size=5),
+    st.lists(st.sampled_from(["**", "*", "a", "a*", ".*", "?"]), max_size=5),
+    st.booleans(),
+)
+def test_globs_mean_what_trying_everything_says(parts, pattern, partly):
+    assert places._fits(parts, pattern, partly) == slow_fits(parts, pattern, partly)
+
+
+def test_a_glob_of_many_stars_is_not_tried_out():
+    assert not places._fits(["a"] * 60, ["**", "a"] * 30 + ["b"])
