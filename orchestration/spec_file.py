@@ -72,7 +72,7 @@ def anchored(spec: dict[str, Any], shown: str, base: str) -> dict[str, Any]:
             absolute(file, shown, base) if isinstance(file, str) else file for file in paths
         ]
     export = spec.get("export")
-    if isinstance(export, dict) and isinstance(export.get("to"), str):
+    if isinstance(export, dict) and isinstance(export.get("to"), str) and export["to"].strip():
         export["to"] = absolute(export["to"], shown, base)
     return spec
 

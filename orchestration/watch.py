@@ -19,11 +19,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from orchestration import home, publish, spec_file, storage
-from reading import FileProblem, places
+from reading import FileProblem, NotThere, places
 
 SUFFIXES = (".yml", ".yaml")
 LONGEST_SPEC = 4_000_000  # bytes
 MOST_SPECS, MOST_LISTED = 10_000, 200_000
+FORGOTTEN = 90 * 86400.0  # seconds after which a spec that is gone is as one that never was
 SETTLED = 5.0  # seconds that a file on a disk must have been left alone: nobody says when it is complete
 DEFAULT_MINUTES = 30
 
@@ -39,16 +40,20 @@ class Dropped:
     name: str
     shown: str
     version: str
+    modified: float | None = None  # seconds since 1970; None where a file is complete as soon as it is there
     spec: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    may_pass: bool = False  # the problem may be gone though the file is the same
 
 
 @dataclass
 class State:
-    """What a spec's files are now: {'original': {file: version}, 'enriched': …, 'assertions': …}, and what it waits for, as sentences."""
+    """What a spec's files are now: {'original': {file: version}, 'enriched': …, 'assertions': …}, what it waits for, and what is wrong
+    for good, as sentences."""
 
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -90,19 +95,30 @@ def dropped(known: dict[str, Dropped]) -> Lying:
         shown = f"{url.rstrip('/')}/{entry.name}"
         if place.remote and len(lying.versions) < MOST_LISTED:
             lying.versions[shown] = entry.version
-        name, dot, suffix = entry.name.rpartition(".")
-        if dot + suffix.lower() not in SUFFIXES:
+        if not entry.name.lower().endswith(SUFFIXES):
             continue
-        if wrong := name_problem(name):
+        name = entry.name.rpartition(".")[0]
+        if not entry.name.endswith(SUFFIXES):
+            lying.refused[entry.name] = f"its name must end with {' or '.join(SUFFIXES)}, in small letters"
+        elif wrong := name_problem(name):
             lying.refused[entry.name] = wrong
-        elif name in found:
+        elif name in found and entry.name.endswith(SUFFIXES[1]):
             lying.refused[entry.name] = f"{found[name].shown} is called '{name}' already"
-        elif len(found) == MOST_SPECS:
+        elif name not in found and len(found) == MOST_SPECS:
             lying.refused[entry.name] = f"there are more than {MOST_SPECS:,} specs"
-        elif name in known and known[name].version == entry.version and known[name].shown == shown:
-            found[name] = known[name]
         else:
-            found[name] = read(place, url, entry)
+            if name in found:
+                lying.refused[found[name].shown.rpartition("/")[2]] = (
+                    f"{shown} is called '{name}' as well, and goes first"
+                )
+            before = known.get(name)
+            if before and before.version == entry.version and before.shown == shown and not before.may_pass:
+                found[name] = before
+            else:
+                try:
+                    found[name] = read(place, url, entry)
+                except NotThere:  # it was taken away since it was listed
+                    found.pop(name, None)
     known.clear()
     known.update(found)
     lying.specs = list(found.values())
@@ -123,7 +139,8 @@ def name_problem(name: str) -> str:
 def read(place: storage.Place, url: str, entry: storage.Entry) -> Dropped:
     """Returns the spec of a file."""
     shown = f"{url.rstrip('/')}/{entry.name}"
-    spec = Dropped(entry.name.rpartition(".")[0], shown, entry.version)
+    modified = None if place.remote else entry.modified.timestamp()
+    spec = Dropped(entry.name.rpartition(".")[0], shown, entry.version, modified)
     try:
         text = place.read(entry.name, LONGEST_SPEC).decode("utf-8-sig")
         spec.spec = confined(
@@ -135,10 +152,14 @@ def read(place: storage.Place, url: str, entry: storage.Entry) -> Dropped:
         spec.problem = f"{shown} is not UTF-8 text"
     except spec_file.SpecProblem as problem:
         spec.problem = str(problem)
+    except NotThere:
+        raise
     except FileProblem as problem:
         if problem.transient:
             raise
-        spec.problem = str(problem)
+        spec.problem, spec.may_pass = str(problem), True
+    except Exception as error:  # one spec must not keep the others from being merged
+        spec.problem = f"{shown} can't be used ({type(error).__name__}: {str(error)[:200]})"
     return spec
 
 
@@ -147,12 +168,10 @@ def confined(spec: dict[str, Any], shown: str) -> dict[str, Any]:
 
     Without ``export.to`` the result goes beside the spec, to ``<spec>.out/``.
     """
-    export = spec.get("export")
-    if export is None:
-        export = spec["export"] = {}
-    if not isinstance(export, dict) or not isinstance(export.get("to", ""), str):
+    export = spec["export"] = spec.get("export") or {}
+    if not isinstance(export, dict) or not isinstance(export.get("to") or "", str):
         return spec  # dbt says what is wrong with it
-    to = export.setdefault("to", shown.rpartition(".")[0] + ".out/")
+    to = export["to"] = export.get("to") or shown.rpartition(".")[0] + ".out/"
     if "://" not in to:
         root = home.specs()
         if "://" in root or not Path(to).resolve().is_relative_to(Path(root).resolve()):
@@ -221,12 +240,20 @@ def state_of(spec: dict[str, Any], now: float, versions: dict[str, str]) -> Stat
             continue
         try:
             for file, version, modified in places.listed(path):
-                if modified is not None and now - modified < SETTLED:
+                if is_fresh(modified, now):
                     state.waits.append(f"'{file}' is being written")
                 state.files.setdefault(role, {})[file] = version
         except FileProblem as problem:
-            state.waits.append(str(problem))
+            may_come = isinstance(problem, NotThere) or problem.transient
+            (state.waits if may_come else state.wrong).append(str(problem))
+        except Exception as error:  # dbt says what is wrong with it; the other specs go on
+            state.wrong.append(f"{type(error).__name__}: {str(error)[:200]}")
     return state
+
+
+def is_fresh(modified: float | None, now: float) -> bool:
+    """Says whether a file on a disk was written just now, so that it may not be complete."""
+    return modified is not None and 0 <= now - modified < SETTLED
 
 
 def look(lying: Lying, memory: dict[str, dict[str, Any]], now: datetime) -> Found:
@@ -236,15 +263,24 @@ def look(lying: Lying, memory: dict[str, dict[str, Any]], now: datetime) -> Foun
         before = memory.get(spec.name, {})
         after = dict(before)
         found.memory[spec.name] = after
+        after.pop("gone", None)
         state = State() if spec.problem else state_of(spec.spec, now.timestamp(), lying.versions)
-        tick = last_tick(spec.spec.get("schedule"), now) if not spec.problem else None
-        ticked = (
-            tick is not None and "tick" in before and before["tick"] is not None and tick > before["tick"]
-        )
-        if state.waits:
+        if is_fresh(spec.modified, now.timestamp()):
+            state.waits.insert(0, f"'{spec.shown}' is being written")
+        cron = None if spec.problem else spec.spec.get("schedule")
+        tick = last_tick(cron, now)
+        if tick is not None and before.get("tick") is not None and before.get("cron") == digest(cron):
+            tick = max(tick, before["tick"])  # a clock that is put back does not undo a tick
+            ticked = tick > before["tick"]
+        else:
+            ticked = False
+        after["cron"] = digest(cron)
+        # what is wrong for good makes it due, so that its run says so
+        if state.waits and not state.wrong:
             # what it waits for makes it due when it is there; a tick is kept for then
             found.waits[spec.name] = state.waits
-            after.setdefault("tick", tick)
+            if not ticked:
+                after["tick"] = tick
             continue
         number = fingerprint(spec, state)
         changed = number != before.get("state")
@@ -256,17 +292,25 @@ def look(lying: Lying, memory: dict[str, dict[str, Any]], now: datetime) -> Foun
                 if not changed and tick is not None
                 else "it is new" if "state" not in before else "its spec or a file has changed"
             )  # fmt: skip
-            key = f"{spec.name}:{after['count']}:{number[:16]}" + (f":{int(tick)}" if ticked and tick else "")
+            key = f"{spec.name}:{after['count']}:{number}" + (f":{int(tick)}" if ticked and tick else "")
             found.due.append(Due(spec.name, key, why, time_limit(spec.spec), state.files))
         after |= {"state": number, "tick": tick}
+    # one that is gone may come back, as while it is uploaded anew: its count goes on
+    for name, before in memory.items():
+        if name not in found.memory and now.timestamp() - before.get("gone", now.timestamp()) < FORGOTTEN:
+            found.memory[name] = {"gone": now.timestamp()} | before
     return found
 
 
 def fingerprint(spec: Dropped, state: State) -> str:
     """Returns the number of a spec's text and files."""
-    return hashlib.sha256(
-        json.dumps([spec.version, spec.problem, state.files], sort_keys=True).encode()
-    ).hexdigest()
+    return digest([spec.version, spec.problem, state.files, state.wrong])
+
+
+def digest(value: Any) -> str:
+    """Returns a short number of what JSON can hold."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def last_tick(schedule: Any, now: datetime) -> float | None:
@@ -279,7 +323,7 @@ def last_tick(schedule: Any, now: datetime) -> float | None:
         # it goes backwards from the next minute, and gives up after some years
         ticks = CronSim(block["cron"].strip(), now.astimezone(zone), reverse=True)
         return next(ticks).timestamp()
-    except (CronSimError, StopIteration, ZoneInfoNotFoundError, ValueError):
+    except (CronSimError, StopIteration, ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
 
@@ -289,8 +333,10 @@ def schedule_problem(schedule: Any) -> str:
     zone = str(block.get("timezone") or "UTC")
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return f"schedule.timezone: there is no time zone '{zone}'; accepted: a name such as Europe/Berlin"
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
+        return (
+            f"schedule.timezone: there is no time zone '{zone[:80]}'; accepted: a name such as Europe/Berlin"
+        )
     try:
         next(CronSim(str(block.get("cron")).strip(), datetime.now(timezone.utc)))
     except (CronSimError, StopIteration):

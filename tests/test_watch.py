@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from orchestration import spec_file, watch
+from orchestration import spec_file, storage, watch
+from reading import FileProblem
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
 SPEC = "original: {path: a/crm.csv}\nenriched: [{name: v, path: 'a/v*.csv'}]\nmatch_on: [email]\n"
@@ -166,6 +168,100 @@ def test_the_result_goes_beside_the_spec_unless_it_says_where(specs):
         watch.load("gone")
 
 
+UNUSABLE = {
+    "a day that is none": "as_of: 2024-02-30\n",
+    "a list as a name": "? [a, b]\n: c\n",
+    "a block as a name": "{a: b}: c\n",
+    "a number of many digits": f"n: {'9' * 5000}\n",
+    "a number that is none": "n: 0b_\n",
+    "nobody's folder": "assertions: ~nobody-of-this-name/x.csv\n",
+    "a zone that is a folder": 'schedule: {cron: "0 6 * * *", timezone: America}\n',
+    "a zone that is long": f'schedule: {{cron: "0 6 * * *", timezone: {"x" * 5000}}}\n',
+    "a null in a folder": 'export: {to: "a\\0b"}\n',
+    "half a character": 'export: {to: "\\ud800"}\n',
+    "aliases without end": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(
+        f"{n}: &{n} [{', '.join(['*' + p] * 9)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_spec_that_can_not_be_used_keeps_no_other_from_being_merged(specs, what):
+    complete(specs)
+    put(specs / "bad.yml", SPEC + UNUSABLE[what])
+    found, _ = look({})
+    assert [due.name for due in found.due] == ["bad", "m"]
+    assert str(specs / "bad.yml") in next(
+        spec.problem for spec in watch.dropped({}).specs if spec.name == "bad"
+    )
+    assert look(found.memory)[0].due == []
+
+
+def test_a_spec_that_goes_and_comes_back_is_due_again(specs):
+    """As while it is uploaded: A, then B, then A again, each time away for a while."""
+    keys, memory = [], {}
+    for text in ("A", "BB", "A"):
+        complete(specs, spec=SPEC + f"# {text}\n")
+        os.utime(specs / "m.yml", (NOW.timestamp() - 60,) * 2)
+        found, _ = look(memory)
+        keys += [due.key for due in found.due]
+        (specs / "m.yml").unlink()
+        memory = look(found.memory, NOW + timedelta(days=1))[0].memory
+    assert len(keys) == len(set(keys)) == 3
+    assert look(memory, NOW + timedelta(days=99))[0].memory == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["http://example.com/x.csv", "ftp://example.com/x.csv", "s3://A_B/x.csv", "/etc/passwd", "a/\x01.csv"],
+)
+def test_what_is_wrong_for_good_is_not_waited_for(specs, monkeypatch, path):
+    monkeypatch.setenv("CRM_MERGE_INPUT_ROOTS", str(specs))
+    complete(specs, spec=SPEC.replace("a/crm.csv", json.dumps(path)))
+    found, _ = look({})
+    assert [due.name for due in found.due] == ["m"] and found.waits == {}
+    assert look(found.memory)[0].due == []
+
+
+def test_a_clock_that_is_put_back_gives_no_second_tick(specs):
+    complete(specs, spec=SPEC + 'schedule: {cron: "30 2 * * *", timezone: Europe/Berlin}\n')
+    start = datetime(2026, 10, 24, 20, 0, tzinfo=timezone.utc)
+    for file in ("m.yml", "a/crm.csv", "a/v1.csv"):
+        os.utime(specs / file, (start.timestamp() - 60,) * 2)
+    memory, ticks = look({}, start)[0].memory, []
+    for minutes in range(0, 2 * 24 * 60, 10):
+        found, _ = look(memory, start + timedelta(minutes=minutes))
+        memory = found.memory
+        ticks += [due.why for due in found.due]
+    assert ticks == [f"its cron's tick of 2026-10-{day} UTC" for day in ("25 00:30", "26 01:30")]
+
+
+@pytest.mark.parametrize(
+    "export", ["export: {to: }", "export: []", "export: {to: ''}", "export:", "export: false"]
+)
+def test_a_blank_export_is_none(specs, export):
+    complete(specs, spec=SPEC + export)
+    assert watch.load("m")["export"] == {"to": f"{specs}/m.out/"}
+
+
+def test_a_spec_that_is_being_written_and_a_file_of_tomorrow(specs):
+    complete(specs)
+    put(specs / "m.yml", SPEC, age=1)
+    put(specs / "a/v1.csv", "email\n", age=-86400)
+    found, _ = look({})
+    assert found.due == [] and found.waits == {"m": [f"'{specs / 'm.yml'}' is being written"]}
+
+
+def test_a_spec_that_may_not_be_read_is_read_when_it_may(specs, monkeypatch):
+    complete(specs)
+    known = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(storage._Folder, "read", lambda *_: (_ for _ in ()).throw(FileProblem("denied")))
+        assert watch.dropped(known).specs[0].problem == "denied"
+    assert watch.dropped(known).specs[0].problem == ""
+
+
 @pytest.mark.parametrize(
     ("path", "to", "is_read"),
     [
@@ -198,7 +294,12 @@ def test_names_that_can_not_be_names(specs):
     found, refused = look({})
     assert [due.name for due in found.due] == ["m"]
     assert "by which Dagster names ranges" in refused["a...b.yml"]
-    assert "is called 'm' already" in (refused.get("m.yaml") or refused["m.yml"])
+    assert refused["m.yaml"].endswith("m.yml is called 'm' as well, and goes first")
+    # what is watched is what is run
+    put(specs / "m.yaml", SPEC + "region: FR\n")
+    assert "region" not in watch.dropped({}).specs[0].spec and "region" not in watch.load("m")
+    put(specs / "weekly.YML", SPEC)
+    assert "must end with .yml or .yaml, in small letters" in watch.dropped({}).refused["weekly.YML"]
 
 
 def test_a_spec_that_did_not_change_is_not_read_again(specs):
@@ -248,7 +349,7 @@ def test_time_limits(specs):
     assert watch.time_limit({}) == 30
 
 
-def test_ten_thousand_files_are_looked_at_in_time(specs):
+def test_two_thousand_files_are_looked_at_in_time(specs):
     """A bound on work, not on speed: one look lists each place once."""
     complete(specs, spec=SPEC)
     for k in range(2000):
