@@ -472,7 +472,8 @@ def fail(
 def claimed(place: Path) -> Iterator[None]:
     """Holds the merge directory for this run, or ends with why it can't."""
     try:
-        with merging.claimed(place):
+        with merging.claimed(place) as merge:
+            merge.forget()
             yield
     except merging.Problem as problem:
         stop([str(problem)])

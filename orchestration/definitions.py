@@ -1,6 +1,5 @@
 """What Dagster loads: the assets of merges, the sensor that turns dropped specs into runs, the upkeep of the deployment."""
 
-import json
 import os
 import shutil
 import time
@@ -9,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
-from orchestration import dbt_run, engine, history, home, merge_assets, retention, watch
+from orchestration import dbt_run, engine, history, home, merge_assets, operate, retention, seen, watch
 from orchestration.merge_assets import MERGES
 from reading import FileProblem
 
@@ -19,8 +18,11 @@ KNOWN: dict[
     str, watch.Dropped
 ] = {}  # the specs that the sensor has read, for as long as the code server runs
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-KEEP_RUNS, MOST_RUNS = 90, 1000  # days that Dagster keeps a run with its log, runs that one sweep removes
+KEEP_RUNS, MOST_RUNS = 90, 20_000  # days that Dagster keeps a run with its log, runs that one sweep removes
 
+SHOWN = 100  # lines of a list that a page shows
+
+operate.confine()
 merge = merge_assets.models()
 merge_job = dg.define_asset_job(
     "merge_job",
@@ -36,11 +38,11 @@ merge_job = dg.define_asset_job(
     description="Looks where specs are dropped: a new or changed spec, a change of one of its files or a tick of its cron becomes one run.",
 )
 def dropped_specs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Turns what is due into runs; remembers what it has seen in the cursor."""
-    memory = json.loads(context.cursor) if context.cursor else {}
+    """Turns what is due into runs; the cursor names the file that holds what it has seen."""
+    before = seen.load(home.folder(), context.cursor)
     try:
         lying = watch.dropped(KNOWN)
-        found = watch.look(lying, memory, datetime.now(timezone.utc))
+        found = watch.look(lying, before, datetime.now(timezone.utc))
     except FileProblem as problem:
         return dg.SkipReason(f"{home.specs()} can't be looked at now: {problem}")
     for name, why in lying.refused.items():
@@ -52,7 +54,7 @@ def dropped_specs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     requests, events = [], []
     for due in found.due:
         context.log.info(f"{due.name} is due: {due.why}")
-        tags = {"crm_merge/why": due.why, "dagster/max_runtime": str(round(due.minutes * 60))}
+        tags = {"crm_merge/why": due.why, merge_assets.MAX_RUNTIME: str(round(due.minutes * 60))}
         requests.append(dg.RunRequest(run_key=due.key, partition_key=due.name, tags=tags))
         events += list(changes(due))
     waiting = [f"{name} waits: {waits[0]}" for name, waits in sorted(found.waits.items())]
@@ -60,8 +62,8 @@ def dropped_specs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
         run_requests=requests,
         asset_events=events,
         dynamic_partitions_requests=[MERGES.build_add_request(new)] if new else [],
-        cursor=json.dumps(found.memory, separators=(",", ":")),
-        skip_reason=None if requests else "; ".join(waiting[:20]) or f"nothing new in {home.specs()}",
+        cursor=seen.save(home.folder(), context.cursor, before, found.memory),
+        skip_reason=None if requests else "; ".join(waiting[:20])[:2000] or f"nothing new in {home.specs()}",
     )
 
 
@@ -69,25 +71,39 @@ def changes(due: watch.Due) -> Iterator[dg.AssetMaterialization]:
     """Yields what Dagster records of the files of a merge that is due."""
     for role in ("original", "enriched"):
         files = due.files.get(role, {})
-        table = [
-            "| file | fingerprint |",
-            "|---|---|",
-            *(f"| {file} | {version} |" for file, version in list(files.items())[:100]),
-        ]
         yield dg.AssetMaterialization(
             asset_key=["files", role],
             partition=due.name,
-            metadata={"files": len(files), "fingerprints": dg.MetadataValue.md("\n".join(table))},
+            metadata={
+                "files": len(files),
+                "fingerprints": dg.MetadataValue.json(dict(list(files.items())[:SHOWN])),
+            },
         )
 
 
 @dg.run_failure_sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
-    description="Records merges whose run was ended from outside: killed, over its time limit, canceled.",
+    description="Records merges whose run was ended from outside: killed, or over its time limit.",
 )
 def ended_runs(context: dg.RunFailureSensorContext) -> None:
     """Records the failure of a run that could not do it itself."""
+    record_end(context, "failed" if context.get_step_failure_events() else "interrupted")
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.CANCELED,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    description="Records merges whose run somebody ended.",
+)
+def canceled_runs(context: dg.RunStatusSensorContext) -> None:
+    """Records a run that was canceled."""
+    record_end(context, "interrupted")
+
+
+def record_end(context: dg.RunStatusSensorContext, how: str) -> None:
+    """Records in the history how a merge's run ended, unless the run has done so itself."""
     run = context.dagster_run
     name = run.tags.get("dagster/partition", "")
     if not home.is_name(name) or any(
@@ -98,7 +114,7 @@ def ended_runs(context: dg.RunFailureSensorContext) -> None:
     started = (record.start_time if record else None) or time.time()
     entry = history.of_failure(
         None, merge=name, run_id=run.run_id, started_at=datetime.fromtimestamp(started, timezone.utc),
-        problem=context.failure_event.message or "the run was ended from outside", ended="interrupted",
+        problem=context.dagster_event.message or "the run was ended from outside", ended=how,
     )  # fmt: skip
     history.record(home.folder(), entry)
 
@@ -120,21 +136,17 @@ def swept_merges(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     try:
         keep_days = float(os.environ.get("CRM_MERGE_KEEP_DAYS") or 30)
         keep_merges = int(os.environ.get("CRM_MERGE_KEEP_MERGES") or 100)
-        specs = watch.dropped({}).specs
+        specs = names_of_specs()
         swept = retention.sweep(
-            home.folder(),
-            keep_days,
-            keep_merges,
-            datetime.now(timezone.utc),
-            specs=[spec.name for spec in specs],
+            home.folder(), keep_days, keep_merges, datetime.now(timezone.utc), specs=specs or None
         )
+        # asked again: a spec may have come meanwhile
+        there = names_of_specs() if specs else None
     except (ValueError, FileProblem, home.HomeProblem) as problem:
         raise dg.Failure(f"nothing was swept: {problem}", allow_retries=False) from None
-    gone = set(MERGES.get_partition_keys(dynamic_partitions_store=context.instance)) - {
-        spec.name for spec in specs
-    }
-    for name in gone:
-        if not home.merge_directory(home.folder(), name).exists():
+    for name in MERGES.get_partition_keys(dynamic_partitions_store=context.instance):
+        is_gone = there is not None and name not in there
+        if is_gone and not home.merge_directory(home.folder(), name).exists():
             context.instance.delete_dynamic_partition(str(MERGES.name), name)
     runs = context.instance.get_run_records(
         dg.RunsFilter(statuses=ENDED, created_before=datetime.now(timezone.utc) - timedelta(days=KEEP_RUNS)),
@@ -143,22 +155,24 @@ def swept_merges(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
     for run in runs:
         context.instance.delete_run(run.dagster_run.run_id)
-    lines = [
-        f"- {item.path} ({item.kind}, {engine.amount(item.size)}): {item.why}" for item in swept.removed[:200]
-    ]
+    removed = [f"{item.path} ({item.kind}, {engine.amount(item.size)}): {item.why}" for item in swept.removed]
     return dg.MaterializeResult(
         metadata={
             "removed": len(swept.removed),
             "freed (MB)": round(swept.freed / 1e6),
             "kept": len(swept.kept),
             "runs removed": len(runs),
-            "what": dg.MetadataValue.md("\n".join(lines) or "nothing"),
-            "not removed": dg.MetadataValue.md(
-                "\n".join(f"- {kept.path}: {kept.why}" for kept in swept.kept if kept.told)
-                or "nothing of note"
+            "what": dg.MetadataValue.json(removed[:SHOWN]),
+            "not removed": dg.MetadataValue.json(
+                [f"{kept.path}: {kept.why}" for kept in swept.kept if kept.told][:SHOWN]
             ),
         }
     )
+
+
+def names_of_specs() -> set[str]:
+    """Returns the names of all specs; of none at all it is not known whether they are gone or only away, as a disk may be."""
+    return {spec.name for spec in watch.dropped({}).specs}
 
 
 @dg.asset(group_name="upkeep", kinds={"dbt"})
@@ -189,7 +203,7 @@ upkeep = dg.ScheduleDefinition(
 defs = dg.Definitions(
     assets=[*merge_assets.files_of_a_merge(), merge, merge_assets.merged_export, merge_assets.analysts_copy, merge_history, swept_merges, project_docs],
     jobs=[merge_job, upkeep_job],
-    sensors=[dropped_specs, ended_runs],
+    sensors=[dropped_specs, ended_runs, canceled_runs],
     schedules=[upkeep],
     executor=IN_PROCESS,
 )  # fmt: skip

@@ -3,11 +3,15 @@
 Assets are thin: what they do is in dbt_run, publish, watch and history, which know nothing of Dagster.
 """
 
+import hashlib
 import json
+import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,7 +26,8 @@ MERGES = dg.DynamicPartitionsDefinition(name="merges")
 PATIENTLY = dg.RetryPolicy(
     max_retries=5, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-TABLES_SHOWN = 100  # rows of a table that a page shows
+SHOWN = 100  # problems that a page shows
+MAX_RUNTIME = "dagster/max_runtime"  # the tag of a run that has a time limit of its own, in seconds
 
 
 class Translator(DagsterDbtTranslator):
@@ -37,17 +42,21 @@ class Translator(DagsterDbtTranslator):
 
 @lru_cache(maxsize=1)
 def manifest() -> dict[str, Any]:
-    """Returns dbt's manifest of the project, parsed when it is older than a file of the project."""
-    folder = home.folder() / "dbt"
-    file = folder / "manifest.json"
-    sources = [
-        *(dbt_run.PROJECT / "dbt_project.yml", dbt_run.PROJECT / "selectors.yml"),
-        *(path for room in ("models", "macros", "seeds/reference", "tests/sql") for path in (dbt_run.PROJECT / room).rglob("*")),
-    ]  # fmt: skip
-    if not file.exists() or file.stat().st_mtime < max(path.stat().st_mtime for path in sources):
-        folder.mkdir(parents=True, exist_ok=True)
-        if wrong := dbt_run.of_project(["parse"], folder):
-            raise RuntimeError(f"dbt can't read the project: {wrong}")
+    """Returns dbt's manifest of the project as it is now, parsed where no process has done so yet."""
+    rooms = [dbt_run.PROJECT / room for room in ("models", "macros", "seeds/reference", "tests/sql")]
+    sources = [path for room in rooms for path in room.rglob("*") if path.is_file()]
+    number = hashlib.sha256()
+    for path in sorted([*sources, dbt_run.PROJECT / "dbt_project.yml", dbt_run.PROJECT / "selectors.yml"]):
+        number.update(
+            f"{path.relative_to(dbt_run.PROJECT)} {path.stat().st_size}\n".encode() + path.read_bytes()
+        )
+    file = home.folder() / "dbt" / f"manifest-{number.hexdigest()[:16]}.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as parsed:
+            if wrong := dbt_run.of_project(["parse"], Path(parsed)):
+                raise RuntimeError(f"dbt can't read the project: {wrong}")
+            os.replace(Path(parsed) / "manifest.json", file)
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -97,9 +106,13 @@ def results(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Runs the merge of the context's partition; yields what Dagster records of each model and test as it ends."""
     name, started, spec, outcome = context.partition_key, datetime.now(timezone.utc), None, None
-    transient = False
+    problems, transient = [], False
     try:
         spec = watch.load(name)
+        # of a run that was started by hand; of others the sensor has said it
+        context.instance.add_run_tags(
+            context.run.run_id, {MAX_RUNTIME: str(round(watch.time_limit(spec) * 60))}
+        )
         with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
             events, since = merge.build(spec), time.monotonic()
             while True:
@@ -125,25 +138,40 @@ def results(
             transient = outcome.transient
     except (merging.Problem, FileProblem) as problem:
         problems, transient = [str(problem)], problem.transient
-    except (watch.SpecMissing, spec_file.SpecProblem) as problem:
+    except (watch.SpecMissing, spec_file.SpecProblem, home.HomeProblem) as problem:
         problems = [str(problem)]
+    except Exception as error:
+        context.log.exception("something that nobody has foreseen")
+        problems = [f"{type(error).__name__}: {error}"]
     if not problems:
         return
     if not transient or context.retry_number == PATIENTLY.max_retries:
-        entry = history.of_failure(
-            outcome, merge=name, run_id=context.run.run_id, started_at=started, problem=problems[0], spec=spec,
-            attempt=context.retry_number + 1, spill_bytes=outcome.peak_spill if outcome else None,
+        record(
+            context,
+            lambda: history.of_failure(
+                outcome, merge=name, run_id=context.run.run_id, started_at=started, problem=problems[0], spec=spec,
+                attempt=context.retry_number + 1, spill_bytes=outcome.peak_spill if outcome else None,
+            ),
         )  # fmt: skip
-        history.record(home.folder(), entry)
     raise failure(problems, transient)
+
+
+def record(context: dg.AssetExecutionContext, entry: Callable[[], history.Entry]) -> history.Entry | None:
+    """Records a run in the history; what goes wrong with that is logged, and changes nothing about the merge."""
+    try:
+        made = entry()
+        history.record(home.folder(), made)
+        return made
+    except (OSError, duckdb.Error, home.HomeProblem, ValueError) as error:
+        context.log.error(f"the run could not be recorded in the history: {error}")
+        return None
 
 
 def failure(problems: Sequence[str], transient: bool) -> dg.Failure:
     """Returns the failure that ends a step: tried again only if what happened may pass by itself."""
-    shown = "\n".join(f"- {problem}" for problem in problems[:TABLES_SHOWN])
     return dg.Failure(
         description=(problems[0] if problems else "the merge failed")[:2000],
-        metadata={"problems": dg.MetadataValue.md(shown)},
+        metadata={"problems": dg.MetadataValue.text("\n".join(problems[:SHOWN])[:20_000])},
         allow_retries=transient,
     )
 
@@ -178,41 +206,37 @@ def check_result(node: dbt_run.Node, check: dg.AssetCheckSpec) -> dg.AssetCheckR
 )  # fmt: skip
 def merged_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The files that a merge publishes: merged_result, the reports and the manifest, old or new, never half. Only of a merge whose checks all passed."""
-    name = context.partition_key
-    with_spec = {"merge": name, "run_id": context.run.run_id, "attempt": context.retry_number + 1}
+    name, started, built = context.partition_key, datetime.now(timezone.utc), None
+    known = {"merge": name, "run_id": context.run.run_id, "attempt": context.retry_number + 1}
     try:
         with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
             built = merge.built()
-            with_spec |= {"started_at": built.started, "spill_bytes": built.outcome.peak_spill}
-            try:
-                manifest = merge.publish()
-            except merging.Problem as problem:
-                if not problem.transient or context.retry_number == PATIENTLY.max_retries:
-                    failed = history.of_merge(
-                        merge.place, None, built.outcome, problem=str(problem), spec=built.spec, **with_spec
-                    )
-                    history.record(home.folder(), failed)
-                raise
-            entry = history.of_merge(merge.place, manifest, built.outcome, **with_spec)
-            history.record(home.folder(), entry)
-    except merging.Problem as problem:
-        raise failure([str(problem)], problem.transient) from None
-    table = [
-        "| file | bytes |",
-        "|---|---|",
-        *(f"| {file['name']} | {file['bytes']:,} |" for file in manifest["files"]),
-    ]
+            known |= {"started_at": built.started, "spill_bytes": built.outcome.peak_spill}
+            manifest = merge.publish()
+            entry = record(context, lambda: history.of_merge(merge.place, manifest, built.outcome, **known))
+    except (merging.Problem, home.HomeProblem) as problem:
+        text, transient = str(problem), getattr(problem, "transient", False)
+        if not transient or context.retry_number == PATIENTLY.max_retries:
+            record(
+                context,
+                lambda: history.of_failure(
+                    built.outcome if built else None, problem=text, spec=built.spec if built else None,
+                    ended="published_nothing", **{"started_at": started} | known,
+                ),
+            )  # fmt: skip
+        raise failure([text], transient) from None
     shown = {key: value for key, value in manifest.items() if key != "columns"}
     return dg.MaterializeResult(
         metadata=plotted(entry)
-        | {"files": dg.MetadataValue.md("\n".join(table)), "manifest": dg.MetadataValue.json(shown)}
+        | {"manifest": dg.MetadataValue.json(shown), "dagster/row_count": manifest["rows"]}
     )
 
 
-def plotted(entry: history.Entry) -> dict[str, Any]:
+def plotted(entry: history.Entry | None) -> dict[str, Any]:
     """Returns the figures of a merge that its page plots over time."""
+    if entry is None:
+        return {}
     figures = {
-        "dagster/row_count": entry.rows,
         "seconds": entry.seconds,
         "rows/s": entry.rows_per_second,
         "match rate": entry.match_rate,
@@ -239,14 +263,14 @@ def analysts_copy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             )
     except merging.Problem as problem:
         raise failure([str(problem)], problem.transient) from None
+    except home.HomeProblem as problem:
+        raise failure([str(problem)], False) from None
     except (OSError, duckdb.Error) as error:
         raise failure([f"the copy could not be made, the one before is untouched: {error}"], False) from None
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(path)),
             "bytes": path.stat().st_size,
-            "tables": dg.MetadataValue.md(
-                "\n".join(f"- {table}: {count:,} rows" for table, count in rows.items())
-            ),
+            "tables": dg.MetadataValue.json(rows),
         }
     )

@@ -68,6 +68,9 @@ class Merge:
             outcome = yield from dbt_run.stream(["build"], self.place, spec, resume)
         finally:
             shutil.rmtree(engine.spill_folder(self.place), ignore_errors=True)
+        if any(node.kind == "test" and node.status in ("fail", "error") for node in outcome.nodes):
+            # what a check complains of must not be kept: the next run starts anew
+            self.unfinished.unlink(missing_ok=True)
         if outcome.ok:
             kept = {
                 "spec": spec,
@@ -77,6 +80,11 @@ class Merge:
             }
             self.ended.write_text(json.dumps(kept), encoding="utf-8")
         return outcome
+
+    def forget(self) -> None:
+        """Takes the marks away that say what was built here: somebody builds something else."""
+        self.ended.unlink(missing_ok=True)
+        self.unfinished.unlink(missing_ok=True)
 
     def built(self) -> Built:
         """Returns the build that is to be published."""
@@ -116,7 +124,12 @@ def claimed(place: Path) -> Iterator[Merge]:
         try:
             held.enter_context(home.held(place))
         except home.InUse:
-            raise Problem(f"another run is at work in {place}; wait for it, or use another --dir") from None
+            # it ends: the one that is being stopped, above all
+            raise Problem(
+                f"another run is at work in {place}; wait for it, or use another --dir", True
+            ) from None
+        except home.HomeProblem as problem:
+            raise Problem(str(problem)) from None
         except OSError as error:
             raise Problem(f"the merge directory {place} can't be used: {error.strerror}") from None
         yield Merge(place)

@@ -24,6 +24,10 @@ def prepare() -> Path:
             "Dagster is not installed here; install crm-merge with its extra: pip install 'crm-merge[dagster]'"
         )
     folder = home.folder()
+    if "," in home.specs():
+        raise OperateProblem(
+            f"CRM_MERGE_SPECS: '{home.specs()}' holds a comma, which separates places in CRM_MERGE_INPUT_ROOTS; use another folder"
+        )
     try:
         own = folder / "dagster"
         own.mkdir(parents=True, exist_ok=True)
@@ -36,13 +40,18 @@ def prepare() -> Path:
     return own
 
 
-def environment() -> dict[str, str]:
-    """Returns the environment of Dagster's processes: absolute places, and files read only from where specs are dropped.
+def confine() -> None:
+    """Sees to it that merges read only from where specs are dropped, in each process that loads the definitions.
 
     A spec that anyone may drop must not read this machine's own files: CRM_MERGE_INPUT_ROOTS says what else it may.
     """
+    if not os.environ.get("CRM_MERGE_INPUT_ROOTS", "").strip():
+        os.environ["CRM_MERGE_INPUT_ROOTS"] = home.specs()
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of Dagster's processes: absolute places, and time for the sensor."""
     return {
-        "CRM_MERGE_INPUT_ROOTS": home.specs(),
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300",  # a look at thousands of specs
         **os.environ,
         "DAGSTER_HOME": str(home.folder() / "dagster"),

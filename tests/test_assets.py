@@ -153,6 +153,63 @@ def test_a_wrong_spec_fails_at_once_with_its_sentence(place, definitions, instan
 
 
 @pytest.mark.slow
+def test_a_merge_directory_that_is_held_is_waited_for(place, definitions, instance):
+    """The run before may still be ending."""
+    from orchestration import home
+
+    put(place, "held", SPEC)
+    free, held = threading.Event(), threading.Event()
+
+    def hold():
+        with home.held(place / "home/merges/held"):
+            held.set()
+            free.wait(8)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    done = run(definitions, instance, "held")
+    thread.join()
+    assert done.success and {event.step_key for event in done.all_events if event.is_step_up_for_retry} == {
+        "merge"
+    }
+
+
+def test_what_nobody_has_foreseen_is_told_once(place, definitions, instance, monkeypatch):
+    from orchestration import history, merging
+
+    put(place, "broken", SPEC)
+    monkeypatch.setattr(
+        merging.Merge, "build", lambda *_: (_ for _ in ()).throw(ZeroDivisionError("by zero"))
+    )
+    done = run(definitions, instance, "broken")
+    [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert failure.user_failure_data.description == "ZeroDivisionError: by zero"
+    assert [event for event in done.all_events if event.is_step_up_for_retry] == []
+    assert [entry.problem for entry in history.rows(place / "home", "broken")] == [
+        "ZeroDivisionError: by zero"
+    ]
+
+
+def test_what_the_sensor_has_seen_counts_with_its_cursor_only(tmp_path):
+    from orchestration import seen
+
+    first = seen.save(tmp_path, None, {}, {"m": {"count": 1}})
+    assert seen.load(tmp_path, first) == {"m": {"count": 1}}
+    assert seen.save(tmp_path, first, {"m": {"count": 1}}, {"m": {"count": 1}}) == first
+    lost = seen.save(
+        tmp_path, first, {"m": {"count": 1}}, {"m": {"count": 2}}
+    )  # Dagster did not take this one
+    second = seen.save(tmp_path, first, {"m": {"count": 1}}, {"m": {"count": 3}})
+    assert seen.load(tmp_path, first) == {"m": {"count": 1}} and seen.load(tmp_path, second) == {
+        "m": {"count": 3}
+    }
+    assert seen.load(tmp_path, lost) == {} and seen.load(tmp_path, None) == {}
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+    assert seen.load(tmp_path, "../../etc/passwd") == {}
+
+
+@pytest.mark.slow
 def test_an_export_waits_for_a_server_that_is_down(place, definitions, instance, monkeypatch):
     """The step is tried again; what was published before is there meanwhile, and whole."""
     (place / "crm/out").mkdir(parents=True)
