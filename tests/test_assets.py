@@ -191,6 +191,36 @@ def test_what_nobody_has_foreseen_is_told_once(place, definitions, instance, mon
     ]
 
 
+def test_upkeep_sweeps_folds_the_history_and_renews_the_pages(place, definitions, instance):
+    from orchestration import home
+
+    put(place, "kept", SPEC)
+    instance.add_dynamic_partitions("merges", ["kept", "long-gone"])
+    with home.held(home.merge_directory(place / "home", "kept")):
+        pass
+    done = definitions.defs.resolve_job_def("upkeep_job").execute_in_process(
+        instance=instance, raise_on_error=False
+    )
+    assert done.success
+    said = {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in done.get_asset_materialization_events()
+    }
+    assert set(said) == {"merge_history", "swept_merges", "project_docs"}
+    page = (place / "home/docs/index.html").read_text(encoding="utf-8")
+    assert "merged_result" in page and len(page) > 1_000_000
+    partitions = instance.get_dynamic_partitions("merges")
+    assert "kept" in partitions and "long-gone" not in partitions
+    # a place that is away is no reason to sweep what its specs need
+    (place / "specs").rename(place / "away")
+    try:
+        instance.add_dynamic_partitions("merges", ["long-gone"])
+        assert definitions.defs.resolve_job_def("upkeep_job").execute_in_process(instance=instance).success
+        assert "long-gone" in instance.get_dynamic_partitions("merges")
+    finally:
+        (place / "away").rename(place / "specs")
+
+
 def test_what_the_sensor_has_seen_counts_with_its_cursor_only(tmp_path):
     from orchestration import seen
 
