@@ -86,7 +86,7 @@ def models() -> dg.AssetsDefinition:
         specs=[
             spec.replace_attributes(partitions_def=MERGES, skippable=True) for spec in as_dbt_sees_them.specs
         ],
-        check_specs=list(as_dbt_sees_them.check_specs),
+        check_specs=[described(check) for check in as_dbt_sees_them.check_specs],
         retry_policy=PATIENTLY,
         # a merge is made whole or not at all: part of it may not fit the rest
         can_subset=False,
@@ -97,6 +97,19 @@ def models() -> dg.AssetsDefinition:
         yield from results(context, keys, checks)
 
     return merge
+
+
+def described(check: dg.AssetCheckSpec) -> dg.AssetCheckSpec:
+    """Returns the check with the description that its test has in dbt."""
+    node = manifest()["nodes"][check.metadata["dagster_dbt/unique_id"]]
+    return dg.AssetCheckSpec(
+        name=check.name,
+        asset=check.asset_key,
+        description=node.get("description") or check.description,
+        additional_deps=[dep.asset_key for dep in check.additional_deps],
+        blocking=check.blocking,
+        metadata=check.metadata,
+    )
 
 
 def results(
