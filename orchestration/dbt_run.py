@@ -166,7 +166,14 @@ def of_project(command: list[str], folder: Path) -> str:
             *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
             *("--target-path", str(folder), "--log-path", str(folder)),
         ],
-        env={**os.environ, "CRM_MERGE_DIR": str(folder), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+        env={
+            **os.environ,
+            "CRM_MERGE_DIR": str(folder),
+            "CRM_MERGE_INPUT_ROOTS": str(
+                PROJECT / "seeds"
+            ),  # the example's files, wherever merges may read from
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        },
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 """Uploads the local files of a spec to a place on S3, then the spec itself, whose paths are then relative to the place.
 
-Each file has a folder of its own below the place (``original/crm.csv``, ``apollo/apollo.csv``, ``assertions-1/…``), so that two
-of one name don't meet. What is there with the same bytes is not sent again. The spec is there only when all that it names is:
+Each file has a folder of its own below one that is called as the spec (``people/original/crm.csv``, ``people/apollo/apollo.csv``,
+``people/assertions-1/…``), so that two of one name don't meet, nor those of two specs. What is there with the same bytes is not sent again. The spec is there only when all that it names is:
 who watches the place for specs finds complete ones.
 """
 
@@ -90,7 +90,7 @@ def prepare(spec: Path, to: str) -> Upload:
     upload = Upload(spec, place, [], written=written)
     taken = {spec.name.lower()}
     for setting, there, key, path in named(wanted, written):
-        folder = own_folder(setting, there, taken)
+        folder = f"{own_name(spec)}/{own_folder(setting, there, taken)}"
         if spec_file.is_remote(path):
             # a password or a query is told to be wrong by the check; here it is not repeated
             shown = re.sub(r"//[^/]*@", "//…@", path.partition("?")[0])
@@ -121,6 +121,14 @@ def named(wanted: dict[str, Any], written: dict[str, Any]) -> list[tuple[str, An
             if isinstance(path, str)
         ]
     return found
+
+
+def own_name(spec: Path) -> str:
+    """Returns the name of the folder for a spec's files: its own; with a number where it holds what servers mind, so that no two meet."""
+    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", spec.stem):
+        return spec.stem
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", spec.stem)[:60].strip("_-") or "spec"
+    return f"{plain}-{hashlib.sha256(spec.stem.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
 def own_folder(setting: str, block: Any, taken: set[str]) -> str:

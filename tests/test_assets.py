@@ -259,10 +259,9 @@ def test_an_export_waits_for_a_server_that_is_down(place, definitions, instance,
             running.wait(300)
 
     def tell(instance, name):
+        of_name = dg.RunsFilter(tags={"dagster/partition": name})  # not of an earlier test's run
         for _ in range(600):
-            events = (
-                instance.all_logs(instance.get_runs(limit=1)[0].run_id) if instance.get_runs(limit=1) else []
-            )
+            events = [event for run in instance.get_runs(of_name) for event in instance.all_logs(run.run_id)]
             if any(event.dagster_event and event.dagster_event.is_step_up_for_retry for event in events):
                 return running.set()
             time.sleep(0.5)

@@ -273,8 +273,8 @@ def vendors(tmp_path) -> Path:
 
 
 NAMES = {
-    "original/crm.csv", "Apollo_EU/data.csv", "apollo-eu/data.csv", "zoom/a.csv", "zoom/k=1/b é.csv", "glob/1/data.csv",
-    "glob/2/data.csv", "assertions-1/decisions.csv",
+    "people/original/crm.csv", "people/Apollo_EU/data.csv", "people/apollo-eu/data.csv", "people/zoom/a.csv", "people/zoom/k=1/b é.csv", "people/glob/1/data.csv",
+    "people/glob/2/data.csv", "people/assertions-1/decisions.csv",
 }  # fmt: skip
 
 
@@ -291,19 +291,19 @@ def test_files_are_uploaded_and_the_spec_works_from_there(crm_merge, bucket, ven
     assert code == 0, out + err
     after = there(bucket)
     assert set(after) == {f"in/{name}" for name in [*NAMES, "people.yml"]}
-    assert after["in/apollo-eu/data.csv"].endswith(b"CEO\n") and after["in/Apollo_EU/data.csv"].endswith(
-        b"CTO\n"
-    )
+    assert after["in/people/apollo-eu/data.csv"].endswith(b"CEO\n") and after[
+        "in/people/Apollo_EU/data.csv"
+    ].endswith(b"CTO\n")
     assert set(states(out).values()) == {"uploaded"} and len(states(out)) == 9
     written = yaml.safe_load(after["in/people.yml"])
-    assert written["original"] == {"path": "original/crm.csv"}
+    assert written["original"] == {"path": "people/original/crm.csv"}
     assert [file["path"] for file in written["enriched"]] == [
-        "Apollo_EU/data.csv",
-        "apollo-eu/data.csv",
-        "zoom/",
-        "glob/**/*",
+        "people/Apollo_EU/data.csv",
+        "people/apollo-eu/data.csv",
+        "people/zoom/",
+        "people/glob/**/*",
     ]
-    assert written["assertions"] == ["assertions-1/decisions.csv"] and written["export"] == {
+    assert written["assertions"] == ["people/assertions-1/decisions.csv"] and written["export"] == {
         "formats": ["csv"]
     }
 
@@ -351,9 +351,9 @@ def test_a_bad_file_stops_no_other_and_the_spec_waits_for_its_repair(crm_merge, 
         assert why in out
     after = there(bucket)
     assert "in/people.yml" not in after  # since what it names is not of one time
-    assert after["in/Apollo_EU/data.csv"].endswith(b"CIO\n") and after["in/apollo-eu/data.csv"].endswith(
-        b"CEO\n"
-    )
+    assert after["in/people/Apollo_EU/data.csv"].endswith(b"CIO\n") and after[
+        "in/people/apollo-eu/data.csv"
+    ].endswith(b"CEO\n")
 
     (folder / "clearbit" / "data.csv").write_text("email,title\nb@x.com,CFO\n")
     (folder / "zoom" / "k=1" / "b é.csv").write_text("email,city\nb@x.com,Bern\n")
@@ -368,17 +368,17 @@ def test_a_bad_file_stops_no_other_and_the_spec_waits_for_its_repair(crm_merge, 
 
 
 def test_what_is_in_the_way_of_an_upload_is_told(crm_merge, bucket, vendors):
-    (bucket / "in" / "zoom").mkdir(parents=True)
-    (bucket / "in" / "zoom" / "old.csv").write_text("email\n")
+    (bucket / "in" / "people" / "zoom").mkdir(parents=True)
+    (bucket / "in" / "people" / "zoom" / "old.csv").write_text("email\n")
     code, out, _ = crm_merge("upload", vendors, "s3://bucket/in")
     assert code == 1
-    assert "s3://bucket/in/zoom/old.csv would be read with it, and is no file here" in out
+    assert "s3://bucket/in/people/zoom/old.csv would be read with it, and is no file here" in out
     assert {name for name, state in states(out).items() if state == "failed"} == {
         "zoom/a.csv",
         "zoom/k=1/b é.csv",
         "people.yml",
     }
-    assert (bucket / "in/zoom/old.csv").exists() and not (bucket / "in/people.yml").exists()
+    assert (bucket / "in/people/zoom/old.csv").exists() and not (bucket / "in/people.yml").exists()
 
 
 @pytest.mark.parametrize(
@@ -421,8 +421,8 @@ def test_a_server_that_dies_midway_is_told_and_the_next_upload_sends_the_rest(cr
         def kill() -> None:
             while not done.is_set():
                 # a small file is there, and the large one is not yet
-                if (bucket / "in/original/crm.csv").exists() and not any(
-                    bucket.glob("in/.publishing-*/original")
+                if (bucket / "in/people/original/crm.csv").exists() and not any(
+                    bucket.glob("in/.publishing-*/people/original")
                 ):
                     endpoint.process.kill()
                     return
@@ -441,12 +441,15 @@ def test_a_server_that_dies_midway_is_told_and_the_next_upload_sends_the_rest(cr
         and "can't be reached; what was there before is untouched" in out
     )
     whole = {name for name in there(bucket) if ".publishing-" not in name}
-    assert "in/original/crm.csv" in whole and not whole & {"in/Apollo_EU/data.csv", "in/people.yml"}
+    assert "in/people/original/crm.csv" in whole and not whole & {
+        "in/people/Apollo_EU/data.csv",
+        "in/people.yml",
+    }
     code, out, err = crm_merge("upload", vendors, "s3://bucket/in")
     assert code == 0, out + err
     assert states(out)["apollo/data.csv"] == "uploaded"
     assert set(there(bucket)) == {f"in/{name}" for name in [*NAMES, "people.yml"]}
-    assert (bucket / "in/Apollo_EU/data.csv").stat().st_size == (
+    assert (bucket / "in/people/Apollo_EU/data.csv").stat().st_size == (
         vendors.parent / "apollo/data.csv"
     ).stat().st_size
 
@@ -467,7 +470,7 @@ def test_remote_files_stay_where_they_are(crm_merge, bucket, spec):
     (bucket / "a.csv").unlink()
     code, out, _ = crm_merge("upload", spec, "s3://bucket/in2")
     assert code == 1 and "failed: there is no file 's3://bucket/a.csv'" in out
-    assert (bucket / "in2/original/crm.csv").exists() and not (bucket / "in2/people.yml").exists()
+    assert (bucket / "in2/people/original/crm.csv").exists() and not (bucket / "in2/people.yml").exists()
 
 
 @pytest.mark.parametrize("command", ["upload", "run"])
