@@ -30,7 +30,7 @@ lint: $(VENV)/installed  ## ruff for Python, sqlfluff for SQL
 
 PORT ?= 3000
 dagster: $(VENV)/installed  ## the pages and the daemon that run merges; HOME_DIR is the deployment's home, SPECS where specs are dropped
-	$(if $(HOME_DIR),CRM_MERGE_HOME=$(HOME_DIR)) $(if $(SPECS),CRM_MERGE_SPECS=$(SPECS)) $(BIN)/crm-merge dagster --port $(PORT)
+	@exec env $(if $(HOME_DIR),CRM_MERGE_HOME='$(HOME_DIR)') $(if $(SPECS),CRM_MERGE_SPECS='$(SPECS)') $(BIN)/crm-merge dagster --port $(PORT)
 
 docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
 	$(DBT) docs generate --static $(DBT_ARGS)

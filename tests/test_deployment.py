@@ -7,8 +7,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +203,58 @@ def test_s3_that_is_down_is_waited_for_and_a_bad_spec_is_not_tried_again(workloa
             assert [run["status"] for run in bad] == ["FAILURE"]
             [entry] = history.rows(place.home, "m2")
             assert entry.outcome == "failed" and "did you mean 'longest'" in entry.problem
+
+
+def processes(home) -> list[str]:
+    """Returns the commands of all processes whose environment names this home."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit() and int(place.name) != os.getpid():
+            with suppress(OSError):
+                if f"CRM_MERGE_HOME={home}\0".encode() in (place / "environ").read_bytes():
+                    found.append((place / "cmdline").read_bytes().decode().replace("\0", " "))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is left")
+def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(workloads, tmp_path):
+    """Started by make in the background of a shell, where interrupts are ignored; ended by SIGTERM, while a merge runs."""
+    home, specs = tmp_path / "home", tmp_path / "specs"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = ["make", "-s", "dagster", f"HOME_DIR={home}", f"SPECS={specs}", f"PORT={port}"]
+        refused = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+        assert refused.returncode and f"127.0.0.1:{port}" in refused.stderr and "--port" in refused.stderr
+        assert "Traceback" not in refused.stderr and processes(home) == []
+    log = tmp_path / "log"
+    with log.open("w") as written:
+        started = subprocess.Popen(
+            command, cwd=PROJECT, stdout=written, stderr=written, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        )  # fmt: skip
+    place = Deployment(home, f"http://127.0.0.1:{port}")
+    try:
+        wait("specs are looked for", lambda: specs.exists(), 60, log)
+        (tmp_path / "in").mkdir()
+        drop(workloads / "large", tmp_path, "large")
+        for dropped in (tmp_path / "in").iterdir():
+            dropped.rename(specs / dropped.name)
+
+        def merging():
+            try:
+                return place.merges() and (home / "merges/large/merge.duckdb").exists()
+            except OSError:
+                return False
+
+        wait("it merges", merging, 300, log)
+        command[-1] = f"PORT={port + 1}"
+        second = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+        assert second.returncode and "is the home of a deployment that runs already" in second.stderr
+        started.terminate()
+        started.wait(90)
+        assert processes(home) == []
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGKILL)
+    with deployment(home, CRM_MERGE_SPECS=str(specs)) as again:
+        wait("the merge goes on or can be started", lambda: again.merges(), 120, log)
