@@ -46,6 +46,7 @@ from orchestration import (
     retention,
     spec_file,
     upload,
+    watch,
 )
 from reading import FileProblem
 
@@ -115,7 +116,8 @@ def run(
             finally:
                 shutil.rmtree(engine.spill_folder(place), ignore_errors=True)
         if outcome.resumed:
-            screen.print(f"Resumed    {printable(outcome.resumed)}")
+            word = "Begun" if outcome.resumed.startswith("from the start") else "Resumed"
+            screen.print(f"{word:<10} {printable(outcome.resumed)}")
         if not outcome.ok:
             fail(spec, outcome, place, wanted)
         checks = sum(node.kind == "test" for node in outcome.nodes)
@@ -152,6 +154,8 @@ def validate(spec: Spec) -> None:
     if not outcome.ok:
         fail(spec, outcome, None)
     problems = [problem for text in outcome.results for problem in show_file(json.loads(text))]
+    if "schedule" in wanted and (wrong := watch.schedule_problem(wanted["schedule"])):
+        problems.append(wrong)
     if problems:
         fail(spec, dbt_run.Outcome(ok=False, problems=problems), None)
     screen.print("[green]The spec and its files are fine.[/green]")
@@ -195,7 +199,7 @@ def upload_files(
     if wanted.failed():
         stop(
             [
-                "not all is there, so the spec is not: repair what failed and run again, which uploads only what is missing"
+                "not all is there, so the spec was not uploaded: repair what failed and run again, which uploads only what is missing"
             ]
         )
     screen.print(f"Uploaded   {printable(wanted.place.shown(spec.name))}")
@@ -320,25 +324,37 @@ def show_history(
     if not entries:
         screen.print("No run is recorded." if merge is None else f"No run of {printable(merge)} is recorded.")
         return
+    wide = screen.width >= 150
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("finished (UTC)", "left"), ("merge", "left"), ("outcome", "left"), ("attempt", "right"),
-                          ("seconds", "right"), ("rows", "right"), ("matched", "right"), ("rejected", "right"),
-                          ("changes", "right"), ("checks", "right"), ("memory", "right"), ("problem", "left")):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for name, justify, is_shown in (
+        ("finished (UTC)", "left", True), ("merge", "left", True), ("outcome", "left", True), ("attempt", "right", wide),
+        ("seconds", "right", True), ("rows", "right", True), ("matched", "right", True), ("rejected", "right", wide),
+        ("changes", "right", wide), ("checks", "right", wide), ("memory", "right", wide),
+    ):  # fmt: skip
+        if is_shown:
+            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for entry in entries:
         counts = [
             "–" if n is None else f"{n:,}" for n in (entry.rows, entry.rejected_rows, entry.changed_cells)
         ]
         failed = f", {entry.checks_failed} failed" if entry.checks_failed else ""
-        table.add_row(
-            printable(entry.finished_at[:19].replace("T", " ")), printable(entry.merge), printable(entry.outcome),
-            f"{entry.attempt}{', resumed' if entry.resumed else ''}", f"{entry.seconds:,.1f}", counts[0],
-            "–" if entry.match_rate is None else f"{entry.match_rate:.1%}", *counts[1:],
-            "–" if entry.checks_passed is None else f"{entry.checks_passed} passed{failed}",
-            "–" if entry.peak_memory_bytes is None else engine.amount(entry.peak_memory_bytes),
-            printable(entry.problem or ""),
-        )  # fmt: skip
+        cells = [
+            (printable(entry.finished_at[:19].replace("T", " ")), True), (printable(entry.merge), True),
+            (printable(entry.outcome), True), (f"{entry.attempt}{', resumed' if entry.resumed else ''}", wide),
+            (f"{entry.seconds:,.1f}", True), (counts[0], True),
+            ("–" if entry.match_rate is None else f"{entry.match_rate:.1%}", True), (counts[1], wide), (counts[2], wide),
+            ("–" if entry.checks_passed is None else f"{entry.checks_passed} passed{failed}", wide),
+            ("–" if entry.peak_memory_bytes is None else engine.amount(entry.peak_memory_bytes), wide),
+        ]  # fmt: skip
+        table.add_row(*(cell for cell, is_shown in cells if is_shown))
     screen.print(table)
+    for entry in entries:
+        if entry.problem:
+            screen.print(
+                f"{printable(entry.merge)}, {entry.finished_at[:19].replace('T', ' ')}: {printable(entry.problem)}"
+            )
+    if not wide:
+        screen.print("More columns in a terminal 150 wide; all of them with --csv.")
 
 
 @app.command("metrics")
@@ -392,9 +408,9 @@ def sweep_home(
         screen.print(printable(f"{said}  {item.path} ({item.kind}, {engine.amount(item.size)}): {item.why}"))
     for kept in [kept for kept in swept.kept if kept.told][:1000]:
         screen.print(printable(f"kept  {kept.path}: {kept.why}"))
-    freed = "would free" if dry_run else "freed"
+    removed, freed = ("would be removed", "would be freed") if dry_run else ("removed", "freed")
     screen.print(
-        f"Swept      {len(swept.removed):,} removed, {len(swept.kept):,} kept, {engine.amount(swept.freed)} {freed}"
+        f"{'Dry run' if dry_run else 'Swept':<10} {len(swept.removed):,} {removed}, {len(swept.kept):,} kept, {engine.amount(swept.freed)} {freed}"
     )
 
 
@@ -452,13 +468,14 @@ def fail(
     spec: Path, outcome: dbt_run.Outcome, place: Path | None, wanted: dict[str, Any] | None = None
 ) -> None:
     """Ends with the run's problems, each at its line of the spec file where it has one."""
-    problems = []
-    for problem in merging.problems_of(outcome, place) if place else outcome.problems:
-        found = re.match(r"([a-z_]+(?:\[\d+\]|\.[^:\s]+)*): ", problem)
-        line = spec_file.line_of(spec, found[1]) if found else None
-        problems.append(
-            f"{spec}, line {line}: {problem}" if line else f"{spec}: {problem}" if found else problem
-        )
+    try:
+        text = spec.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    problems = [
+        spec_file.located(problem, str(spec), text)
+        for problem in (merging.problems_of(outcome, place) if place else outcome.problems)
+    ]
     if place:
         problems.append(
             f"nothing was published; what an earlier run published in {published(place, wanted or {})} is untouched"

@@ -26,6 +26,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def read(path: Path) -> dict[str, Any]:
     """Returns the spec of a YAML file as it is written; raises SpecProblem if it can't be read."""
+    if is_remote(str(path)):
+        raise SpecProblem(
+            f"'{re.sub(':/+', '://', str(path))}' is not on this machine, where a spec must be; the files that it names may be elsewhere"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -144,11 +148,23 @@ def reject_duplicates(node: yaml.Node | None, shown: str, left: list[int]) -> No
             reject_duplicates(item, shown, left)
 
 
-def line_of(path: Path, place: str) -> int | None:
+def located(problem: str, shown: str, text: str) -> str:
+    """Returns a problem that begins with a setting, such as ``enriched[1].columns: …``, with its file and line before it; others as they are.
+
+    ``shown`` is what the file is called, ``text`` is what stands in it.
+    """
+    found = re.match(r"([a-z_]+(?:\[\d+\]|\.[^:\s]+)*): ", problem)
+    if not found:
+        return problem
+    line = line_of(text, found[1])
+    return f"{shown}, line {line}: {problem}" if line else f"{shown}: {problem}"
+
+
+def line_of(text: str, place: str) -> int | None:
     """Returns the line of a setting such as ``enriched[1].columns``, or of the nearest block around it."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
         return None
     line = None
     for step in re.findall(r"\[(\d+)\]|([^.\[\]]+)", place):

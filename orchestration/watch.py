@@ -142,12 +142,12 @@ def read(place: storage.Place, url: str, entry: storage.Entry) -> Dropped:
     modified = None if place.remote else entry.modified.timestamp()
     spec = Dropped(entry.name.rpartition(".")[0], shown, entry.version, modified)
     try:
-        text = place.read(entry.name, LONGEST_SPEC).decode("utf-8-sig")
+        text = text_of(place, entry)
         spec.spec = confined(
             spec_file.anchored(spec_file.written(text, shown), shown, shown.rpartition("/")[0]), shown
         )
         if "schedule" in spec.spec and (wrong := schedule_problem(spec.spec["schedule"])):
-            spec.problem = f"{shown}: {wrong}"
+            spec.problem = spec_file.located(wrong, shown, text)
     except UnicodeDecodeError:
         spec.problem = f"{shown} is not UTF-8 text"
     except spec_file.SpecProblem as problem:
@@ -210,13 +210,35 @@ def load(name: str) -> dict[str, Any]:
     """Returns the spec of a name; raises SpecMissing, spec_file.SpecProblem or FileProblem."""
     url = home.specs()
     place = storage.at(url)
+    spec = read(place, url, found(place, url, name))
+    if spec.problem:
+        raise spec_file.SpecProblem(spec.problem)
+    return spec.spec
+
+
+def located(name: str, problems: list[str]) -> list[str]:
+    """Returns what is wrong with the spec of a name, each with its place in the spec's file, as far as that can be read now."""
+    url = home.specs()
+    try:
+        place = storage.at(url)
+        entry = found(place, url, name)
+        text = text_of(place, entry)
+    except (SpecMissing, FileProblem, UnicodeDecodeError):
+        return problems
+    return [spec_file.located(problem, f"{url.rstrip('/')}/{entry.name}", text) for problem in problems]
+
+
+def found(place: storage.Place, url: str, name: str) -> storage.Entry:
+    """Returns the file of the spec of a name; raises SpecMissing or FileProblem."""
     for suffix in SUFFIXES:
         if home.is_name(name) and (entry := place.entry(name + suffix)):
-            spec = read(place, url, entry)
-            if spec.problem:
-                raise spec_file.SpecProblem(spec.problem)
-            return spec.spec
+            return entry
     raise SpecMissing(f"there is no spec '{name}' in {url} (any more)")
+
+
+def text_of(place: storage.Place, entry: storage.Entry) -> str:
+    """Returns what stands in a spec's file."""
+    return place.read(entry.name, LONGEST_SPEC).decode("utf-8-sig")
 
 
 def state_of(spec: dict[str, Any], now: float, versions: dict[str, str]) -> State:

@@ -10,6 +10,7 @@ import subprocess
 import duckdb
 import pytest
 
+from orchestration import history
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 
@@ -134,6 +135,48 @@ def test_a_spec_that_is_not_there(tmp_path):
     code, _, err = crm_merge("run", tmp_path / "none.yml")
     assert code == 1
     assert "there is no spec file" in err
+    code, _, err = crm_merge("validate", "s3://bucket/none.yml")
+    assert code == 1
+    assert "'s3://bucket/none.yml' is not on this machine, where a spec must be" in err
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (
+            "{cron: '0 6 * * *', timezone: Mars/Olympus}",
+            "schedule.timezone: there is no time zone 'Mars/Olympus'",
+        ),
+        ("0 6 31 2 *", "schedule: '0 6 31 2 *' is never due"),
+    ],
+)
+def test_a_schedule_is_checked_before_it_is_due(spec, schedule, said):
+    spec.write_text(f"{spec.read_text()}schedule: {schedule}\n")
+    code, _, err = crm_merge("validate", spec)
+    assert code == 1
+    assert f"{spec}, line 6: {said}" in err
+
+
+def test_the_history_fits_a_narrow_terminal(spec, tmp_path):
+    (tmp_path / "home").mkdir()
+    for started, problem in (("2026-01-01", None), ("2026-01-02", "line 1: no file")):
+        history.record(
+            tmp_path / "home",
+            history.Entry(
+                merge="people", run_id=started, started_at=f"{started}T06:00:00+00:00", finished_at=f"{started}T06:01:00+00:00",
+                outcome="failed" if problem else "succeeded", seconds=60.0, rows=3, match_rate=1 / 3, problem=problem,
+            ),
+        )  # fmt: skip
+    code, out, err = crm_merge("history", "--home", tmp_path / "home", COLUMNS="80")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["2026-01-02", "06:01:00", "people", "failed", "60.0", "3", "33.3%"],
+        ["2026-01-01", "06:01:00", "people", "succeeded", "60.0", "3", "33.3%"],
+    ]
+    assert "people, 2026-01-02 06:01:00: line 1: no file" in out and max(map(len, lines)) <= 80
+    code, out, _ = crm_merge("history", "--home", tmp_path / "home", COLUMNS="200")
+    assert "attempt" in out and "memory" in out
 
 
 def test_validate_shows_how_files_are_read(spec, tmp_path):

@@ -203,6 +203,7 @@ def test_s3_that_is_down_is_waited_for_and_a_bad_spec_is_not_tried_again(workloa
             assert [run["status"] for run in bad] == ["FAILURE"]
             [entry] = history.rows(place.home, "m2")
             assert entry.outcome == "failed" and "did you mean 'longest'" in entry.problem
+            assert entry.problem.startswith("s3://crm/in/m2.yml, line ")
 
 
 def processes(home) -> list[str]:
