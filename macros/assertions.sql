@@ -32,6 +32,11 @@
 
 {% macro land_assertions() %}
   {#- Pre-hook of stg_assertions. -#}
+  {{ return(adapter.dispatch('land_assertions', 'crm_merge')()) }}
+{% endmacro %}
+
+
+{% macro duckdb__land_assertions() %}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}

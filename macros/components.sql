@@ -7,8 +7,6 @@
 
 {% materialization components, adapter='duckdb' %}
   {%- set target = this.incorporate(type='table') -%}
-  {%- set plan = merge_plan() -%}
-  {%- set weakest = plan.tiers | length -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {%- if is_finished() and load_cached_relation(this) is not none -%}
     {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
@@ -16,21 +14,46 @@
   {%- endif -%}
   {#- All of it runs outside a transaction: DuckDB knows no row counts of uncommitted tables, and joined the
       representatives with each other first (a million people took hours instead of a second). -#}
-  {%- call statement('edges', auto_begin=false) -%}
-    create or replace temp table merge_edges as
-    {{ compiled_code }}
+  {%- set leftovers = resolve_components(compiled_code) -%}
+  {%- do drop_other_type(target) -%}
+  {%- call statement('main', auto_begin=false) -%}
+    create or replace table {{ target }} as
+    select * from merge_settled
   {%- endcall -%}
+  {%- do drop_scratch(leftovers) -%}
+  {%- do finish() -%}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {%- do persist_docs(target, model) -%}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+
+{% macro resolve_components(sql) %}
+  {#- From a query of edges the scratch table merge_settled, of the columns above; returns the names of all scratch tables that are left. -#}
+  {%- set plan = merge_plan() -%}
+  {%- set weakest = plan.tiers | length -%}
+  {%- do scratch('merge_edges', sql) -%}
   {%- do contract('select node_a, node_b from merge_edges', 'merge_level') -%}
   {%- if plan.assertions -%}
     {%- do refuse_contradictory_assertions() -%}
     {%- do contract('select node_a, node_b from merge_edges where tier = 0', 'merge_decided') -%}
   {%- endif -%}
-  {%- do run_query('create or replace temp table merge_split as ' ~ bad_components('merge_level', plan)) -%}
+  {%- do scratch('merge_split', bad_components('merge_level', plan)) -%}
   {%- set left = namespace(bad=query_value('select count(*) from merge_split') | int) -%}
-  {%- set settled = {'all': left.bad == 0} -%}
-  {%- if not settled.all -%}
-    {%- call statement('aside', auto_begin=false) -%}
-      create or replace temp table merge_settled as
+  {%- if left.bad == 0 -%}
+    {%- set settled -%}
+      select
+        node,
+        component,
+        {{ weakest }} as level,
+        false as is_quarantined,
+        cast(null as bigint) as split_from,
+        cast(null as string) as split_by
+      from merge_level
+    {%- endset -%}
+    {%- do scratch('merge_settled', settled) -%}
+  {%- else -%}
+    {%- set settled -%}
       select
         l.node,
         l.component,
@@ -40,65 +63,49 @@
         s.guard as split_by
       from merge_level as l
       left join merge_split as s on l.component = s.component
-    {%- endcall -%}
-    {%- for level in range(weakest - 1, 0, -1) if left.bad > 0 -%}
-      {%- call statement('part', auto_begin=false) -%}
-        create or replace temp table merge_part as
-        select e.node_a, e.node_b
-        from merge_edges as e
-        inner join merge_settled as a on e.node_a = a.node
-        inner join merge_settled as b on e.node_b = b.node
-        where a.is_quarantined and b.is_quarantined and a.component = b.component and e.tier <= {{ level }}
-        union all
-        select node, node from merge_settled where is_quarantined
-      {%- endcall -%}
-      {%- do contract('select node_a, node_b from merge_part', 'merge_level') -%}
-      {%- do run_query('create or replace temp table merge_bad as ' ~ bad_components('merge_level', plan)) -%}
-      {%- call statement('settle', auto_begin=false) -%}
-        create or replace temp table merge_next as
-        select
-          s.node,
-          coalesce(l.component, s.component) as component,
-          case when l.node is null then s.level else {{ level }} end as level,
-          b.component is not null as is_quarantined,
-          s.split_from,
-          s.split_by
-        from merge_settled as s
-        left join merge_level as l on s.node = l.node
-        left join merge_bad as b on l.component = b.component
-      {%- endcall -%}
-      {%- do run_query('drop table merge_settled; alter table merge_next rename to merge_settled') -%}
-      {%- set left.bad = query_value('select count(*) from merge_bad') | int -%}
-      {%- do run_query('drop table merge_part; drop table merge_bad') -%}
-    {%- endfor -%}
+    {%- endset -%}
+    {%- do scratch('merge_settled', settled) -%}
   {%- endif -%}
+  {%- for level in range(weakest - 1, 0, -1) if left.bad > 0 -%}
+    {%- set part -%}
+      select e.node_a, e.node_b
+      from merge_edges as e
+      inner join merge_settled as a on e.node_a = a.node
+      inner join merge_settled as b on e.node_b = b.node
+      where a.is_quarantined and b.is_quarantined and a.component = b.component and e.tier <= {{ level }}
+      union all
+      select node as node_a, node as node_b from merge_settled where is_quarantined
+    {%- endset -%}
+    {%- do scratch('merge_part', part) -%}
+    {%- do contract('select node_a, node_b from merge_part', 'merge_level') -%}
+    {%- do scratch('merge_bad', bad_components('merge_level', plan)) -%}
+    {%- set next -%}
+      select
+        s.node,
+        coalesce(l.component, s.component) as component,
+        case when l.node is null then s.level else {{ level }} end as level,
+        b.component is not null as is_quarantined,
+        s.split_from,
+        s.split_by
+      from merge_settled as s
+      left join merge_level as l on s.node = l.node
+      left join merge_bad as b on l.component = b.component
+    {%- endset -%}
+    {%- do scratch('merge_next', next) -%}
+    {%- do drop_scratch(['merge_settled']) -%}
+    {%- do run_query('alter table merge_next rename to merge_settled') -%}
+    {%- set left.bad = query_value('select count(*) from merge_bad') | int -%}
+    {%- do drop_scratch(['merge_part', 'merge_bad']) -%}
+  {%- endfor -%}
+  {%- do return(['merge_edges', 'merge_level', 'merge_split', 'merge_settled'] + (['merge_decided'] if plan.assertions else [])) -%}
+{% endmacro %}
 
-  {%- do drop_other_type(target) -%}
-  {%- call statement('main', auto_begin=false) -%}
-    create or replace table {{ target }} as
-    {% if settled.all -%}
-    select
-      node,
-      component,
-      {{ weakest }} as level,
-      false as is_quarantined,
-      cast(null as bigint) as split_from,
-      cast(null as varchar) as split_by
-    from merge_level
-    {%- else -%}
-    select * from merge_settled
-    {%- endif %}
-  {%- endcall -%}
-  {%- do run_query('drop table merge_edges; drop table merge_level; drop table merge_split' ~ ('; drop table merge_decided' if plan.assertions else '') ~ ('' if settled.all else '; drop table merge_settled')) -%}
-  {%- do finish() -%}
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
-  {%- do persist_docs(target, model) -%}
-  {{ return({'relations': [target]}) }}
-{% endmaterialization %}
+
+{% macro drop_scratch(names) %}{% for name in names %}{% do run_query('drop table ' ~ name) %}{% endfor %}{% endmacro %}
 
 
 {% macro contract(edges, name) %}
-  {#- Connected components of a query of edges (node_a, node_b) into the temporary table `name` (node, component). Edges form stars: each
+  {#- Connected components of a query of edges (node_a, node_b) into the scratch table `name` (node, component). Edges form stars: each
       points to a node that is no larger, its centre, and a centre points to itself.
 
       Most nodes belong to one star, or to several of one centre: they take part no further. What is left are edges between
@@ -107,15 +114,14 @@
       the round's number; edges are rewritten and made distinct, until none is left; then the rounds are
       composed backwards. A round leaves on average less than three quarters of the nodes, so a chain of a
       million needs about twenty. The result does not depend on the hash. -#}
-  {%- call statement('nodes', auto_begin=false) -%}
-    create or replace temp table {{ name }}_nodes as
+  {%- set nodes -%}
     with given as (
       {{ edges }}
     )
     select node_a as node, min(node_b) as centre, max(node_b) as other_centre from given group by node_a
-  {%- endcall -%}
-  {%- call statement('both_ways', auto_begin=false) -%}
-    create or replace temp table {{ name }}_edges_0 as
+  {%- endset -%}
+  {%- do scratch(name ~ '_nodes', nodes) -%}
+  {%- set both_ways -%}
     with given as (
       {{ edges }}
     ),
@@ -128,14 +134,14 @@
     select node_a, node_b from crossing
     union
     select node_b, node_a from crossing
-  {%- endcall -%}
+  {%- endset -%}
+  {%- do scratch(name ~ '_edges_0', both_ways) -%}
   {%- set state = namespace(round=0, left=query_value('select count(*) from ' ~ name ~ '_edges_0') | int) -%}
   {%- for _ in range(200) if state.left > 0 -%}
     {%- set edges_now = name ~ '_edges_' ~ state.round -%}
     {%- set next = name ~ '_edges_' ~ (state.round + 1) -%}
     {%- set chosen = name ~ '_chosen_' ~ state.round -%}
-    {%- call statement('choose', auto_begin=false) -%}
-      create or replace temp table {{ chosen }} as
+    {%- set choose -%}
       select
         node,
         min_by(neighbour, {{ contraction_order('neighbour', state.round) }}) as representative
@@ -145,16 +151,17 @@
         select distinct node_a, node_a from {{ edges_now }}
       ) as neighbourhoods
       group by node
-    {%- endcall -%}
-    {%- call statement('move', auto_begin=false) -%}
-      create or replace temp table {{ next }} as
+    {%- endset -%}
+    {%- do scratch(chosen, choose) -%}
+    {%- set move -%}
       select distinct a.representative as node_a, b.representative as node_b
       from {{ edges_now }} as e
       inner join {{ chosen }} as a on e.node_a = a.node
       inner join {{ chosen }} as b on e.node_b = b.node
       where a.representative <> b.representative
-    {%- endcall -%}
-    {%- do run_query('drop table ' ~ edges_now) -%}
+    {%- endset -%}
+    {%- do scratch(next, move) -%}
+    {%- do drop_scratch([edges_now]) -%}
     {%- set state.round = state.round + 1 -%}
     {%- set state.left = query_value('select count(*) from ' ~ next) | int -%}
   {%- endfor -%}
@@ -166,16 +173,16 @@
   {%- for round in range(state.round - 2, -1, -1) -%}
     {%- set chosen = name ~ '_chosen_' ~ round -%}
     {%- set later = name ~ '_chosen_' ~ (round + 1) -%}
-    {%- call statement('compose', auto_begin=false) -%}
-      create or replace temp table {{ chosen }}_ends as
+    {%- set compose -%}
       select c.node, coalesce(l.representative, c.representative) as representative
       from {{ chosen }} as c
       left join {{ later }} as l on c.representative = l.node
-    {%- endcall -%}
-    {%- do run_query('drop table ' ~ chosen ~ '; drop table ' ~ later ~ '; alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
+    {%- endset -%}
+    {%- do scratch(chosen ~ '_ends', compose) -%}
+    {%- do drop_scratch([chosen, later]) -%}
+    {%- do run_query('alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
   {%- endfor -%}
-  {%- call statement('named', auto_begin=false) -%}
-    create or replace temp table {{ name }} as
+  {%- set named -%}
     {% if state.round > 0 -%}
     with smallest as (
       select representative, min(node) as component from {{ name }}_chosen_0 group by representative
@@ -191,8 +198,9 @@
     {%- else -%}
     select node, centre as component from {{ name }}_nodes
     {%- endif %}
-  {%- endcall -%}
-  {%- do run_query('drop table ' ~ name ~ '_nodes; drop table ' ~ name ~ '_edges_' ~ state.round ~ (('; drop table ' ~ name ~ '_chosen_0') if state.round > 0 else '')) -%}
+  {%- endset -%}
+  {%- do scratch(name, named) -%}
+  {%- do drop_scratch([name ~ '_nodes', name ~ '_edges_' ~ state.round] + ([name ~ '_chosen_0'] if state.round > 0 else [])) -%}
 {% endmacro %}
 
 

@@ -103,12 +103,22 @@
     "select e.record as node_a, s.centre as node_b from " ~ ref('int_assertion_ends') ~ " as e inner join (select file, source_row, min(record) as centre from "
     ~ ref('int_assertion_ends') ~ " where decision = 'must_link' group by file, source_row) as s on e.file = s.file and e.source_row = s.source_row"
     ~ " where e.decision = 'must_link'", 'merge_asserted') -%}
-  {%- set problems = fromjson(query_value(
-    "select to_json(coalesce(list(distinct 'assertions: ' || a.file || ' row ' || a.source_row || ' says cannot_link, but must_link rows join the two: '"
-    ~ " || (select string_agg(distinct case when m.file = a.file then '' else m.file || ' ' end || 'row ' || m.source_row, ', ' order by case when m.file = a.file then '' else m.file || ' ' end || 'row ' || m.source_row) from " ~ ref('int_assertion_ends') ~ " as m inner join merge_asserted as c on m.record = c.node"
-    ~ " where m.decision = 'must_link' and c.component = a.component)), [])) from " ~ ends_in_components('a') ~ " as a"
-    ~ " inner join " ~ ends_in_components('b') ~ " as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component")) -%}
-  {%- do run_query('drop table merge_asserted') -%}
+  {%- set joined -%}
+    select distinct a.file, a.source_row, m.file as other_file, m.source_row as other_row
+    from {{ ends_in_components('a') }} as a
+    inner join {{ ends_in_components('b') }} as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component
+    inner join merge_asserted as c on a.component = c.component
+    inner join {{ ref('int_assertion_ends') }} as m on c.node = m.record and m.decision = 'must_link'
+    order by 1, 2, 3, 4
+    limit 1000
+  {%- endset -%}
+  {%- set rows = {} -%}
+  {%- for file, row, other_file, other_row in query_rows(joined) -%}
+    {%- do rows.setdefault('assertions: ' ~ file ~ ' row ' ~ row ~ ' says cannot_link, but must_link rows join the two: ', []).append(('' if other_file == file else other_file ~ ' ') ~ 'row ' ~ other_row) -%}
+  {%- endfor -%}
+  {%- set problems = [] -%}
+  {%- for problem, joining in rows.items() -%}{%- do problems.append(problem ~ joining | join(', ')) -%}{%- endfor -%}
+  {%- do drop_scratch(['merge_asserted']) -%}
   {%- if problems -%}{%- do refuse('Assertions contradict each other.', problems) -%}{%- endif -%}
 {% endmacro %}
 

@@ -26,9 +26,7 @@
   {#- A hash of what a merge is made from: the spec but for when it runs and where the result goes, the names and content of its
       files, and this project. -#}
   {%- set plan = merge_plan() -%}
-  {%- set made_from = {} -%}
-  {%- for name, setting in var('merge').items() if name not in running_settings() -%}{%- do made_from.update({name: setting}) -%}{%- endfor -%}
-  {%- set parts = [tojson(made_from), query_value("select crm_project_number('')")] -%}
+  {%- set parts = [spec_number(), query_value("select crm_project_number('')")] -%}
   {%- for file in plan.files + plan.assertions -%}{%- do parts.extend([file.name, file.shown, file.sha256]) -%}{%- endfor -%}
   {%- do return(local_md5(tojson(parts))) -%}
 {% endmacro %}

@@ -4,6 +4,11 @@
 
 {% macro land_files() %}
   {#- Pre-hook of stg_files: lands every file of the merge, or refuses those that did not read as expected. -#}
+  {{ return(adapter.dispatch('land_files', 'crm_merge')()) }}
+{% endmacro %}
+
+
+{% macro duckdb__land_files() %}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
@@ -15,12 +20,37 @@
     {%- endfor -%}
     {%- do problems.extend(fromjson(query_value('select crm_files_changed(' ~ sql_text(tojson(plan.files)) ~ ')'))) -%}
     {%- if problems -%}{%- do refuse('A file can not be read.', problems) -%}{%- endif -%}
+    {%- do land_plan(plan) -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro land_plan(plan) %}
+  {#- The plan beside the files, with the reference values that models ask for: for an engine that knows nothing but what was landed. -#}
+  {%- for tier in plan.tiers + plan.evidence -%}{%- do blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) -%}{%- endfor -%}
+  {%- set landed = {'spec': spec_number(), 'plan': plan, 'references': graph.merge_references} -%}
+  {%- do run_query('copy (select ' ~ sql_text(tojson(landed)) ~ ' as plan) to ' ~ sql_text(landed_plan_path(plan.directory)) ~ ' (format parquet)') -%}
+{% endmacro %}
+
+
+{% macro landed_plan_path(directory) %}{% do return(directory ~ '/.crm-merge/landing/plan.parquet') %}{% endmacro %}
+
+
+{% macro spec_number() %}
+  {#- A hash of what the spec says a merge is made from; when it runs and where the result goes does not count. -#}
+  {%- set made_from = {} -%}
+  {%- for name, setting in var('merge').items() if name not in running_settings() -%}{%- do made_from.update({name: setting}) -%}{%- endfor -%}
+  {%- do return(local_md5(tojson(made_from))) -%}
 {% endmacro %}
 
 
 {% macro land_forms() %}
   {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
+  {{ return(adapter.dispatch('land_forms', 'crm_merge')()) }}
+{% endmacro %}
+
+
+{% macro duckdb__land_forms() %}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished forms ' ~ file.k)) -%}
@@ -189,7 +219,7 @@
 {% macro landed_row(file) -%}
   {#- The number of a landed row in its file. Only a file that was rewritten keeps it: elsewhere it is the row's place, by
       which a reader skips what it does not need. -#}
-  {{ '_merge_row' if file.way == 'rewrite' else '(file_row_number + 1)' }}
+  {{ '_merge_row' if file.way == 'rewrite' else '(' ~ place_in_file() ~ ' + 1)' }}
 {%- endmacro %}
 
 

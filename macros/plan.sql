@@ -17,7 +17,10 @@
 {% endmacro %}
 
 
-{% macro made_plan() %}
+{% macro made_plan() %}{{ return(adapter.dispatch('made_plan', 'crm_merge')()) }}{% endmacro %}
+
+
+{% macro duckdb__made_plan() %}
   {#- The plan, or a refusal with everything in which the spec does not fit the files. -#}
   {%- set spec = merge_spec() -%}
   {%- set profile = file_profiles(spec) -%}

@@ -2,6 +2,11 @@
 
 {% macro begin_merge() %}
   {#- on-run-start: a bad spec or a bad file ends the run here, before any work. -#}
+  {{ return(adapter.dispatch('begin_merge', 'crm_merge')()) }}
+{% endmacro %}
+
+
+{% macro duckdb__begin_merge() %}
   {%- if execute and flags.WHICH in ('run', 'build') -%}
     {%- set spec = merge_spec() -%}
     {%- set problems = [] -%}

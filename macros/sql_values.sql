@@ -1,11 +1,5 @@
 {#- Values from outside (paths, headers, names) become SQL only through these words. -#}
 
-{% macro sql_text(value) %}
-  {#- 'it''s': a text literal. -#}
-  {%- do return("'" ~ (value | string).replace("'", "''") ~ "'") -%}
-{% endmacro %}
-
-
 {% macro sql_path(path) %}
   {#- The path of one file as read_csv and read_parquet take it: they would read * ? [ as a glob again. -#}
   {%- do return(sql_text(modules.re.sub('([*?[])', '[\\1]', path))) -%}
@@ -20,25 +14,35 @@
 {% endmacro %}
 
 
-{% macro sql_name(name) %}
-  {#- "First ""Name""": an identifier, whatever a header holds. -#}
-  {%- do return(adapter.quote(name.replace('"', '""'))) -%}
-{% endmacro %}
-
-
 {% macro query_value(sql) %}
-  {#- The one value that a query gives, as it is (run_query would guess types). -#}
-  {%- call statement('query_value', fetch_result=true, auto_begin=false) -%}{{ sql }}{%- endcall -%}
-  {%- set rows = load_result('query_value')['data'] -%}
+  {#- The one value that a query gives, none if it gives no row. -#}
+  {%- set rows = query_rows(sql) -%}
   {%- do return(rows[0][0] if rows else none) -%}
 {% endmacro %}
 
 
+{% macro query_rows(sql) %}
+  {#- The rows that a query gives, their values as they are (run_query would guess types). -#}
+  {%- call statement('query_rows', fetch_result=true, auto_begin=false) -%}{{ sql }}{%- endcall -%}
+  {%- do return(load_result('query_rows')['data']) -%}
+{% endmacro %}
+
+
 {% macro reference(seed, column, where='true') %}
-  {#- One column of a reference seed, read from its file: the spec is checked before seeds are loaded. -#}
+  {#- One column of a reference seed, read from its file: the spec is checked before seeds are loaded. Each is read once per run of dbt,
+      and landed with the plan for an engine that does not read the project's files. -#}
+  {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
+  {%- set known = graph.setdefault('merge_references', {}) -%}
+  {%- set name = seed ~ '.' ~ column ~ ' where ' ~ where -%}
+  {%- if name not in known -%}{%- do known.update({name: adapter.dispatch('read_reference', 'crm_merge')(seed, column, where)}) -%}{%- endif -%}
+  {%- do return(known[name]) -%}
+{% endmacro %}
+
+
+{% macro duckdb__read_reference(seed, column, where) %}
   {%- do return(fromjson(query_value(
     'select to_json(list(' ~ adapter.quote(column) ~ ' order by all)) from ' ~ reference_file(seed) ~ ' where ' ~ where
-  )) if execute else []) -%}
+  ))) -%}
 {% endmacro %}
 
 

@@ -1,35 +1,93 @@
-{#- The few words that differ per engine, and no others. A model never asks which engine it is on. -#}
+{#- The few words that differ per engine, and no others. A model never asks which engine it is on. What Spark does instead of
+    landing files and building in parts stands in spark.sql. -#}
 
 {% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches', 'crm_merge')(text, pattern)) }}{% endmacro %}
 {% macro duckdb__matches(text, pattern) %}regexp_full_match({{ text }}, {{ pattern }}){% endmacro %}
+{% macro spark__matches(text, pattern) %}({{ text }} rlike concat('\\A(?:', {{ pattern }}, ')\\z')){% endmacro %}
 
 {% macro replace_all(text, pattern, replacement) %}{{ return(adapter.dispatch('replace_all', 'crm_merge')(text, pattern, replacement)) }}{% endmacro %}
 {% macro duckdb__replace_all(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g'){% endmacro %}
+{% macro spark__replace_all(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}){% endmacro %}
 
 {% macro join_in_order(text, separator, order) %}{{ return(adapter.dispatch('join_in_order', 'crm_merge')(text, separator, order)) }}{% endmacro %}
 {% macro duckdb__join_in_order(text, separator, order) %}string_agg({{ text }}, {{ separator }} order by {{ order }}){% endmacro %}
+{% macro spark__join_in_order(text, separator, order) %}listagg({{ text }}, {{ separator }}) within group (order by {{ order }}){% endmacro %}
 
 {% macro epoch_microseconds(timestamp) %}{{ return(adapter.dispatch('epoch_microseconds', 'crm_merge')(timestamp)) }}{% endmacro %}
 {% macro duckdb__epoch_microseconds(timestamp) %}epoch_us({{ timestamp }}){% endmacro %}
+{% macro spark__epoch_microseconds(timestamp) %}unix_micros({{ timestamp }}){% endmacro %}
 
 {% macro exploded(list) %}{{ return(adapter.dispatch('exploded', 'crm_merge')(list)) }}{% endmacro %}
 {% macro duckdb__exploded(list) %}unnest({{ list }}){% endmacro %}
+{% macro spark__exploded(list) %}explode({{ list }}){% endmacro %}
 
-{#- 63 bits of a hash of a text, as a bigint; a null may have a number as well. DuckDB's own hash of texts is not good enough: of
-    three million e-mails that look alike, 200 share theirs with another. -#}
+{#- 63 bits of the MD5 of a text, as a bigint, the same on every engine; null for null. DuckDB's own hash of texts is not good enough:
+    of three million e-mails that look alike, 200 share theirs with another. -#}
 {% macro hash_number(text) %}{{ return(adapter.dispatch('hash_number', 'crm_merge')(text)) }}{% endmacro %}
-{% macro duckdb__hash_number(text) %}cast(hash(md5_number({{ text }})) >> 1 as bigint){% endmacro %}
+{% macro duckdb__hash_number(text) %}cast(md5_number_lower({{ text }}) >> 1 as bigint){% endmacro %}
+{% macro spark__hash_number(text) -%}
+  {#- the last eight bytes, the last one first -#}
+  {%- set digits = [] -%}
+  {%- for place in range(31, 15, -2) -%}{%- do digits.append('substr(md5(' ~ text ~ '), ' ~ place ~ ', 2)') -%}{%- endfor -%}
+  (cast(conv(concat({{ digits[:4] | join(', ') }}), 16, 10) as bigint) * 2147483648 + shiftright(cast(conv(concat({{ digits[4:] | join(', ') }}), 16, 10) as bigint), 1))
+{%- endmacro %}
 
 {#- The stored position of a row in a table that was written in an order: 1, 2, 3 … -#}
 {% macro stored_position() %}{{ return(adapter.dispatch('stored_position', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__stored_position() %}row_number() over (){% endmacro %}
+{% macro spark__stored_position() %}row_number() over (order by _metadata.file_name, _metadata.row_index){% endmacro %}
 
 {% macro list_of_strings() %}{{ return(adapter.dispatch('list_of_strings', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}
+{% macro spark__list_of_strings() %}array<string>{% endmacro %}
+
+{% macro no_strings() %}{{ return(adapter.dispatch('no_strings', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__no_strings() %}cast([] as varchar[]){% endmacro %}
+{% macro spark__no_strings() %}cast(array() as array<string>){% endmacro %}
+
+{#- The rows of a Parquet file, and the place of each in it: 0, 1, 2 … -#}
+{% macro parquet_rows(path) %}{{ return(adapter.dispatch('parquet_rows', 'crm_merge')(path)) }}{% endmacro %}
+{% macro duckdb__parquet_rows(path) %}read_parquet({{ sql_path(path) }}, file_row_number = true){% endmacro %}
+{% macro spark__parquet_rows(path) %}parquet.{{ sql_name(path) }}{% endmacro %}
+
+{% macro place_in_file() %}{{ return(adapter.dispatch('place_in_file', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__place_in_file() %}file_row_number{% endmacro %}
+{% macro spark__place_in_file() %}_metadata.row_index{% endmacro %}
+
+{#- SELECT of the rows of a JSON list of objects; columns {name: type}. -#}
+{% macro rows_of_json(rows, columns) %}{{ return(adapter.dispatch('rows_of_json', 'crm_merge')(rows, columns)) }}{% endmacro %}
+{% macro duckdb__rows_of_json(rows, columns) -%}
+  select unnest(from_json({{ sql_text(tojson(rows)) }}, {{ sql_text(tojson([columns])) }}), recursive := true)
+{%- endmacro %}
+{% macro spark__rows_of_json(rows, columns) -%}
+  {%- set shape = [] -%}
+  {%- for name, type in columns.items() -%}{%- do shape.append(name ~ ': ' ~ type) -%}{%- endfor -%}
+  select inline(from_json({{ sql_text(tojson(rows)) }}, 'array<struct<{{ shape | join(', ') }}>>'))
+{%- endmacro %}
+
+{#- 'it''s': a text literal, whatever it holds. -#}
+{% macro sql_text(value) %}{{ return(adapter.dispatch('sql_text', 'crm_merge')(value)) }}{% endmacro %}
+{% macro duckdb__sql_text(value) %}{% do return("'" ~ (value | string).replace("'", "''") ~ "'") %}{% endmacro %}
+{% macro spark__sql_text(value) %}{% do return("'" ~ (value | string).replace('\\', '\\\\').replace("'", "\\'") ~ "'") %}{% endmacro %}
+
+{#- "First ""Name""": an identifier, whatever a header holds. -#}
+{% macro sql_name(name) %}{{ return(adapter.dispatch('sql_name', 'crm_merge')(name)) }}{% endmacro %}
+{% macro duckdb__sql_name(name) %}{% do return(adapter.quote(name.replace('"', '""'))) %}{% endmacro %}
+{% macro spark__sql_name(name) %}{% do return(adapter.quote(name.replace('`', '``'))) %}{% endmacro %}
+
+{#- A table that only a materialization knows, put in place at once. -#}
+{% macro scratch(name, sql) %}{{ return(adapter.dispatch('scratch', 'crm_merge')(name, sql)) }}{% endmacro %}
+{% macro duckdb__scratch(name, sql) %}{% do run_query('create or replace temp table ' ~ name ~ ' as ' ~ sql) %}{% endmacro %}
+{% macro spark__scratch(name, sql) %}
+  {%- do run_query('drop table if exists ' ~ name) -%}
+  {%- do run_query('create table ' ~ name ~ ' using parquet as ' ~ sql) -%}
+{% endmacro %}
 
 {#- Is the entity, or the row, in the part that is being built? All are, where nobody asked for parts. -#}
 {% macro part_of(entity, kind='entities') %}{{ return(adapter.dispatch('part_of', 'crm_merge')(entity, kind)) }}{% endmacro %}
 {% macro duckdb__part_of(entity, kind) %}coalesce({{ entity }} % getvariable('{{ kind }}_parts') = getvariable('{{ kind }}_part'), true){% endmacro %}
+{% macro spark__part_of(entity, kind) %}1 = 1{% endmacro %}
 
 {% macro within(kind, row) %}{{ return(adapter.dispatch('within', 'crm_merge')(kind, row)) }}{% endmacro %}
 {% macro duckdb__within(kind, row) %}{{ row }} between coalesce(getvariable('{{ kind }}_first'), 0) and coalesce(getvariable('{{ kind }}_last'), 9223372036854775807){% endmacro %}
+{% macro spark__within(kind, row) %}1 = 1{% endmacro %}

@@ -5,7 +5,7 @@
 {%- for file in plan.assertions %}
 select
   {{ sql_text(file.shown) }} as file,
-  coalesce(_merge_row, file_row_number + 1) as source_row,
+  coalesce(_merge_row, {{ place_in_file() }} + 1) as source_row,
   decision,
   a_source,
   cast(a_row as bigint) as a_row,
@@ -15,7 +15,7 @@ select
   cast(b_row as bigint) as b_row,
   b_key_type,
   b_key_values
-from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
+from {{ parquet_rows(landed_path(plan, file)) }}
 where decision is not null
 {{ 'union all' if not loop.last }}
 {%- else %}

@@ -15,8 +15,7 @@
   'strategy': strategy.name if v else none, 'policy': v.policy if v else none, 'is_new_column': (v.output is not none) if v else none, 'is_record_id': h.k == 0 and h.header == plan.record_id,
 }) %}
 {%- endfor %}
-select unnest(from_json(
-  {{ sql_text(tojson(columns)) }},
-  '[{{ '{' }}"file_order": "INTEGER", "position": "INTEGER", "header": "VARCHAR", "canonical_name": "VARCHAR", "key_type": "VARCHAR",
-    "column_number": "INTEGER", "column_name": "VARCHAR", "result_position": "INTEGER", "strategy": "VARCHAR", "policy": "VARCHAR", "is_new_column": "BOOLEAN", "is_record_id": "BOOLEAN"{{ '}' }}]'
-), recursive := true)
+{{ rows_of_json(columns, {
+  'file_order': 'int', 'position': 'int', 'header': 'string', 'canonical_name': 'string', 'key_type': 'string', 'column_number': 'int',
+  'column_name': 'string', 'result_position': 'int', 'strategy': 'string', 'policy': 'string', 'is_new_column': 'boolean', 'is_record_id': 'boolean',
+}) }}

@@ -10,7 +10,7 @@ select
   {{ landed_row(file) }} as _merge_row,
   {{ file.k }} * 4294967296 + {{ landed_row(file) }} as _merge_ord
   {%- for v in plan.vendor %},
-  {{ 'c' ~ places[v.column] if v.column in places else 'cast(null as varchar)' }} as {{ sql_name(v.column) }}
+  {{ 'c' ~ places[v.column] if v.column in places else 'cast(null as string)' }} as {{ sql_name(v.column) }}
   {%- if v.column in compared %},
   {{ 'form_' ~ places[v.column] if v.column in places else 'cast(null as bigint)' }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
@@ -21,9 +21,9 @@ select
   _merge_given
   {%- endif %}
   {%- for tier in plan.tiers + plan.evidence %},
-  {{ '_merge_keys_' ~ tier.tier if file.k in tier.columns else 'cast([] as varchar[]) as _merge_keys_' ~ tier.tier }}
+  {{ '_merge_keys_' ~ tier.tier if file.k in tier.columns else no_strings() ~ ' as _merge_keys_' ~ tier.tier }}
   {%- endfor %}
-from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
+from {{ parquet_rows(landed_path(plan, file)) }}
 {{ 'union all' if not loop.last }}
 {%- else %}
 select 1 as _merge_file from {{ ref('stg_files') }}

@@ -15,19 +15,19 @@ with files as (
     {{ sql_text(file.format) }} as format,
     {{ sql_text(file.compression) }} as compression,
     {{ sql_text(file.encoding) }} as encoding,
-    {{ sql_text(dialect.delimiter) if dialect else 'cast(null as varchar)' }} as delimiter,
-    {{ sql_text(dialect.quote) if dialect else 'cast(null as varchar)' }} as quote,
-    {{ sql_text(dialect.escape) if dialect else 'cast(null as varchar)' }} as escape,
-    {{ sql_text(file.line_ends) if file.line_ends else 'cast(null as varchar)' }} as line_ends,
+    {{ sql_text(dialect.delimiter) if dialect else 'cast(null as string)' }} as delimiter,
+    {{ sql_text(dialect.quote) if dialect else 'cast(null as string)' }} as quote,
+    {{ sql_text(dialect.escape) if dialect else 'cast(null as string)' }} as escape,
+    {{ sql_text(file.line_ends) if file.line_ends else 'cast(null as string)' }} as line_ends,
     cast({{ dialect.header_line if dialect else 'null' }} as int) as header_line,
     {{ sql_text(tojson(file.header)) }} as header,
     {{ file.header | length }} as columns,
     cast({{ file.physical_rows }} as bigint) as physical_rows,
-    (select count(*) from read_parquet({{ sql_path(landed_path(plan, file)) }})) as parsed_rows,
-    (select count(*) from read_parquet({{ sql_path(landed_path(plan, file, 'rejects')) }})) as rejected_rows,
+    (select count(*) from {{ parquet_rows(landed_path(plan, file)) }}) as parsed_rows,
+    (select count(*) from {{ parquet_rows(landed_path(plan, file, 'rejects')) }}) as rejected_rows,
     cast({{ file.bytes }} as bigint) as bytes,
     {{ sql_text(file.sha256) }} as sha256,
-    {{ sql_text(file.notes | join('; ')) if file.notes else 'cast(null as varchar)' }} as notes
+    {{ sql_text(file.notes | join('; ')) if file.notes else 'cast(null as string)' }} as notes
   {{- '\n  union all' if not loop.last }}
   {%- else %}
   select 0 as file_order

@@ -16,7 +16,7 @@ select
   {%- endfor %}
   _merge_surname as surname,
   _merge_given as given
-from read_parquet({{ sql_path(landed_path(plan, file, 'forms')) }})
+from {{ parquet_rows(landed_path(plan, file, 'forms')) }}
 {{ 'union all' if not loop.last }}
 {%- else %}
 select 0 as record from {{ ref('stg_files') }}

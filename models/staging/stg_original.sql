@@ -13,7 +13,7 @@ select
   {%- for tier in plan.tiers + plan.evidence if 0 in tier.columns %},
   _merge_keys_{{ tier.tier }}
   {%- endfor %}
-from read_parquet({{ sql_path(landed_path(plan, plan.files[0])) }}, file_row_number = true)
+from {{ parquet_rows(landed_path(plan, plan.files[0])) }}
 {%- else %}
 select 1 as _merge_row from {{ ref('stg_files') }}
 {%- endif %}

@@ -10,7 +10,7 @@ select
   byte_position,
   reason,
   raw_text
-from read_parquet({{ sql_path(landed_path(plan, file, 'rejects')) }})
+from {{ parquet_rows(landed_path(plan, file, 'rejects')) }}
 {{ 'union all' if not loop.last }}
 {%- else %}
 select 0 as file_order from {{ ref('stg_files') }}

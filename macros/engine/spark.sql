@@ -1,0 +1,77 @@
+{#- What Spark does instead of landing files and building in parts. DuckDB has landed them, with keys and row numbers, and the plan of
+    the merge beside them; Spark reads these, and distributes the work itself: a model that asks for parts is a table there. -#}
+
+{% macro spark__made_plan() %}
+  {#- The plan that was landed with the files; refuses one of another spec. -#}
+  {%- set place = spark_directory() -%}
+  {%- set stored = fromjson(query_value('select plan from ' ~ parquet_rows(landed_plan_path(place)))) -%}
+  {%- if stored.spec != spec_number() -%}
+    {%- do refuse('The landed files are of another merge.', [place ~ ": the files there were landed for another spec; land this one's first: dbt build --select staging, with the target duckdb"]) -%}
+  {%- endif -%}
+  {%- set plan = stored.plan -%}
+  {%- do graph.update({'merge_references': stored.references}) -%}
+  {#- JSON has texts for keys where the plan has numbers of files and tiers -#}
+  {%- for tier in plan.tiers + plan.evidence -%}{%- do tier.update({'columns': keyed_by_number(tier.columns)}) -%}{%- endfor -%}
+  {%- for thing in plan.vendor + plan.groups -%}{%- do thing.strategy.update({'file_ranks': keyed_by_number(thing.strategy.file_ranks)}) -%}{%- endfor -%}
+  {%- for v in plan.vendor if v.group -%}{%- do v.group.strategy.update({'file_ranks': keyed_by_number(v.group.strategy.file_ranks)}) -%}{%- endfor -%}
+  {%- do plan.guards.update({'hub': keyed_by_number(plan.guards.hub), 'contradiction': keyed_by_number(plan.guards.contradiction)}) -%}
+  {%- do plan.update({'directory': place}) -%}
+  {%- do return(plan) -%}
+{% endmacro %}
+
+
+{% macro spark_directory() %}
+  {#- Where the merge's files lie, as Spark sees it. -#}
+  {%- do return(env_var('CRM_MERGE_SPARK_DIR', env_var('CRM_MERGE_DIR', 'merges/example'))) -%}
+{% endmacro %}
+
+
+{% macro keyed_by_number(values) %}
+  {%- set numbered = {} -%}
+  {%- for key, value in values.items() -%}{%- do numbered.update({key | int: value}) -%}{%- endfor -%}
+  {%- do return(numbered) -%}
+{% endmacro %}
+
+
+{#- Files are landed already. -#}
+{% macro spark__begin_merge() %}{%- do merge_plan() if execute and flags.WHICH in ('run', 'build') -%}{% endmacro %}
+{% macro spark__land_files() %}{% endmacro %}
+{% macro spark__land_forms() %}{% endmacro %}
+{% macro spark__land_assertions() %}{% endmacro %}
+{% macro spark__read_reference(seed, column, where) %}
+  {%- do exceptions.raise_compiler_error('crm-merge: ' ~ seed ~ '.' ~ column ~ ' was not landed with the plan; please report this') -%}
+{% endmacro %}
+
+
+{% materialization in_parts, adapter='spark' %}
+  {%- set target = this.incorporate(type='table') -%}
+  {{ run_hooks(pre_hooks) }}
+  {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
+  {%- set old = load_cached_relation(this) -%}
+  {%- if old is not none -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
+  {%- call statement('main') -%}
+    create table {{ target }} using parquet as
+    {{ compiled_code }}
+  {%- endcall -%}
+  {{ run_hooks(post_hooks) }}
+  {%- do persist_docs(target, model) -%}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+
+{% materialization components, adapter='spark' %}
+  {%- set target = this.incorporate(type='table') -%}
+  {{ run_hooks(pre_hooks) }}
+  {%- do run_query('use ' ~ adapter.quote(this.schema)) -%}
+  {%- set leftovers = resolve_components(compiled_code) -%}
+  {%- set old = load_cached_relation(this) -%}
+  {%- if old is not none -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
+  {%- call statement('main') -%}
+    create table {{ target }} using parquet as
+    select * from merge_settled
+  {%- endcall -%}
+  {%- do drop_scratch(leftovers) -%}
+  {{ run_hooks(post_hooks) }}
+  {%- do persist_docs(target, model) -%}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
