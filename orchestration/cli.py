@@ -44,6 +44,7 @@ from orchestration import (
     operate,
     publish,
     retention,
+    spark,
     spec_file,
     upload,
     watch,
@@ -84,9 +85,17 @@ def run(
         bool,
         typer.Option("--resume", help="Go on from what a killed or failed run of the same merge finished."),
     ] = False,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target", envvar="CRM_MERGE_TARGET", help="What merges: duckdb, spark or spark_thrift."
+        ),
+    ] = "duckdb",
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
+    if wrong := spark.problems(target):
+        stop(wrong)
     wanted = read_spec(spec)
     place = (directory or Path("merges") / spec.stem).resolve()
     with claimed(place):
@@ -106,7 +115,7 @@ def run(
                 bar.update(task, description=part)
 
             try:
-                outcome = dbt_run.run(["build"], place, wanted, show, resume, show_part)
+                outcome = dbt_run.follow(merging.stages(place, wanted, resume, target), show, show_part)
             except KeyboardInterrupt:
                 stop(
                     [
@@ -132,6 +141,7 @@ def run(
                     time.monotonic() - started,
                     history.checks(outcome),
                     lambda sent, total: bar.update(task, advance=sent, total=total),
+                    target,
                 )
         except FileProblem as problem:
             stop([f"publishing failed: {problem}", again])

@@ -18,9 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestration import engine
+from orchestration import engine, spark
 
 PROJECT = Path(__file__).resolve().parent.parent
+TARGET_PATHS = {
+    "duckdb": "target",
+    "spark": "target_spark",
+    "spark_thrift": "target_spark",
+}  # dbt's caches are one target's
 PATIENCE = 30  # seconds that dbt has to end when it is interrupted
 # On Linux the process ends with its parent, even if that is killed: the merge directory would stay locked otherwise.
 CHILD = """
@@ -73,7 +78,15 @@ def run(
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Outcome:
     """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins."""
-    events = stream(command, directory, spec, resume)
+    return follow(stream(command, directory, spec, resume), on_node, on_part)
+
+
+def follow(
+    events: Generator[Node | str, None, Outcome],
+    on_node: Callable[[Node], None] = lambda node: None,
+    on_part: Callable[[str], None] = lambda part: None,
+) -> Outcome:
+    """Goes through what a stream tells; returns how it ended."""
     while True:
         try:
             event = next(events)
@@ -86,7 +99,7 @@ def run(
 
 
 def stream(
-    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False
+    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False, target: str = "duckdb"
 ) -> Generator[Node | str, None, Outcome]:
     """Runs ``dbt <command>`` for the spec in the merge directory: yields each node as it ends and the name of each part as it
     begins, and returns how it ended.
@@ -103,11 +116,20 @@ def stream(
     }
     if resume:
         environment["CRM_MERGE_RESUME"] = "1"
+    if target != "duckdb":
+        environment |= spark.environment()
     arguments = [
         *("--log-format", "json", "--log-level", "info"),
         *("--log-path", str(directory / "logs"), *command),
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
-        *("--target-path", str(directory / "target"), "--vars", json.dumps({"merge": spec})),
+        *(
+            "--target",
+            target,
+            "--target-path",
+            str(directory / TARGET_PATHS[target]),
+            "--vars",
+            json.dumps({"merge": spec}),
+        ),
     ]
     process = subprocess.Popen(
         # the arguments go by standard input: a spec of many files is longer than a command line may be

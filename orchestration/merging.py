@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration import dbt_run, engine, history, home, publish
+from orchestration import dbt_run, engine, history, home, publish, spark
 from reading import FileProblem
 
 
@@ -28,12 +28,13 @@ class Problem(Exception):
 
 @dataclass
 class Built:
-    """A build that ended well: its spec, when it began, seconds, outcome."""
+    """A build that ended well: its spec, when it began, seconds, outcome, dbt's target."""
 
     spec: dict[str, Any]
     started: datetime
     seconds: float
     outcome: dbt_run.Outcome
+    target: str = "duckdb"
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Merge:
 
         Yields each node as it ends and the name of each part as it begins; returns the outcome.
         """
-        if wrong := engine.problems():
+        target = spark.target()
+        if wrong := engine.problems() + spark.problems(target):
             raise Problem("; ".join(wrong))
         began, started = time.time(), time.monotonic()
         resume = self.unfinished.exists()
@@ -65,7 +67,7 @@ class Merge:
         self.unfinished.touch()
         self.ended.unlink(missing_ok=True)
         try:
-            outcome = yield from dbt_run.stream(["build"], self.place, spec, resume)
+            outcome = yield from stages(self.place, spec, resume, target)
         finally:
             shutil.rmtree(engine.spill_folder(self.place), ignore_errors=True)
         if any(node.kind == "test" and node.status in ("fail", "error") for node in outcome.nodes):
@@ -76,6 +78,7 @@ class Merge:
                 "spec": spec,
                 "started": began,
                 "seconds": time.monotonic() - started,
+                "target": target,
                 "outcome": asdict(outcome),
             }
             self.ended.write_text(json.dumps(kept), encoding="utf-8")
@@ -97,14 +100,20 @@ class Merge:
         nodes = [dbt_run.Node(**node) for node in kept["outcome"]["nodes"]]
         started = datetime.fromtimestamp(kept["started"], timezone.utc)
         return Built(
-            kept["spec"], started, kept["seconds"], dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes})
+            kept["spec"],
+            started,
+            kept["seconds"],
+            dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes}),
+            kept.get("target", "duckdb"),
         )
 
     def publish(self) -> dict[str, Any]:
         """Publishes what was built; returns the manifest. What was published before stays until all of it is there."""
         built = self.built()
         try:
-            manifest = publish.publish(self.place, built.spec, built.seconds, history.checks(built.outcome))
+            manifest = publish.publish(
+                self.place, built.spec, built.seconds, history.checks(built.outcome), made_by=built.target
+            )
         except FileProblem as problem:
             raise Problem(str(problem), problem.transient) from None
         except (OSError, duckdb.Error) as error:
@@ -115,6 +124,30 @@ class Merge:
             shutil.rmtree(engine.spill_folder(self.place), ignore_errors=True)
         self.unfinished.unlink(missing_ok=True)
         return manifest
+
+
+def stages(
+    place: Path, spec: dict[str, Any], resume: bool, target: str
+) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+    """Builds and checks a merge: all of it with DuckDB; or, for Spark, DuckDB lands the files, Spark does the rest, and DuckDB finds
+    what Spark has written.
+
+    Yields what ``dbt_run.stream`` yields; returns the outcome. Of what Spark does a later run keeps nothing: it resumes after
+    the landing.
+    """
+    if target == "duckdb":
+        return (yield from dbt_run.stream(["build"], place, spec, resume))
+    landed = yield from dbt_run.stream(["build", "--selector", "landing"], place, spec, resume)
+    if not landed.ok:
+        return landed
+    shutil.rmtree(place / ".crm-merge" / "spark", ignore_errors=True)
+    outcome = yield from dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target)
+    outcome.nodes = landed.nodes + outcome.nodes
+    outcome.resumed, outcome.needs = landed.resumed, landed.needs
+    if outcome.ok:
+        found = yield from dbt_run.stream(["run-operation", "read_results_of_spark"], place, spec)
+        outcome.ok, outcome.problems = found.ok, found.problems
+    return outcome
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from orchestration import engine, storage
 from reading import FileProblem
 
 # Published beside merged_result, always as CSV: what people open, send on and import.
+PACKAGES = ["crm-merge", "dbt-core", "dbt-duckdb", "duckdb"]
 REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 
 
@@ -50,6 +51,7 @@ def publish(
     seconds: float,
     checks: list[dict[str, Any]] | None = None,
     on_bytes: Callable[[int, int], None] = lambda sent, total: None,
+    made_by: str = "duckdb",
 ) -> dict[str, Any]:
     """Exports merged_result and the reports of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
@@ -57,7 +59,7 @@ def publish(
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
     ``checks`` (of ``history.checks``) are published beside them as checks.csv, without their seconds: equal merges publish
     equal bytes. What goes to S3 is written in the merge directory, then put there: ``on_bytes`` is told of bytes as they are
-    sent, and of how many there are in all. Raises FileProblem for what is wrong with S3, OSError for what is with this disk.
+    sent, and of how many there are in all. ``made_by`` is the target of dbt that made the merge. Raises FileProblem for what is wrong with S3, OSError for what is with this disk.
     """
     place = target(directory, spec)
     export = spec.get("export") or {}
@@ -91,9 +93,11 @@ def publish(
                 dict(zip(("source", "path", "rows", "bytes", "sha256"), row, strict=True)) for row in inputs
             ],
             "spec": spec,
-            "versions": {name: version(name) for name in ("crm-merge", "dbt-core", "dbt-duckdb", "duckdb")}
+            "versions": {
+                name: version(name) for name in PACKAGES + ([] if made_by == "duckdb" else ["pyspark"])
+            }
             | {"python": sys.version.split()[0]},
-            "engine": "duckdb",
+            "engine": made_by,
             "seconds": round(seconds, 3),
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }

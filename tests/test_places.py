@@ -936,8 +936,10 @@ def test_leftovers_of_a_killed_process_are_cleared(find, serve, tmp_path):
 
 def slow_fits(parts, pattern, partly=False):
     """What a glob means, by trying everything."""
-    if not parts or not pattern:
-        return bool(pattern) if partly and not parts else not parts and not pattern
+    if not parts:
+        return bool(pattern) if partly else all(segment == "**" for segment in pattern)
+    if not pattern:
+        return False
     hidden = parts[0].startswith(".")
     if pattern[0] == "**":
         return slow_fits(parts, pattern[1:], partly) or (not hidden and slow_fits(parts[1:], pattern, partly))

@@ -334,7 +334,7 @@ def test_a_bad_file_stops_no_other_and_the_spec_waits_for_its_repair(crm_merge, 
     (folder / "zoom" / "k=1" / "b é.csv").write_text("email,email\nb@x.com,Bern\n")  # has a header twice
     (folder / "decisions.csv").unlink()
     code, out, err = crm_merge("upload", vendors, "s3://bucket/in")
-    assert code == 1 and "not all is there, so the spec is not" in err
+    assert code == 1 and "not all is there, so the spec was not uploaded" in err
     said = states(out)
     assert {name for name, state in said.items() if state == "failed"} == {
         "clearbit/data.csv", "zoom/k=1/b é.csv", "decisions.csv", "people.yml"

@@ -15,7 +15,7 @@
   {%- for thing in plan.vendor + plan.groups -%}{%- do thing.strategy.update({'file_ranks': keyed_by_number(thing.strategy.file_ranks)}) -%}{%- endfor -%}
   {%- for v in plan.vendor if v.group -%}{%- do v.group.strategy.update({'file_ranks': keyed_by_number(v.group.strategy.file_ranks)}) -%}{%- endfor -%}
   {%- do plan.guards.update({'hub': keyed_by_number(plan.guards.hub), 'contradiction': keyed_by_number(plan.guards.contradiction)}) -%}
-  {%- do plan.update({'directory': place}) -%}
+  {%- do plan.update({'directory': env_var('CRM_MERGE_SPARK_DIR', plan.directory)}) -%}
   {%- do return(plan) -%}
 {% endmacro %}
 
@@ -23,6 +23,18 @@
 {% macro spark_directory() %}
   {#- Where the merge's files lie, as Spark sees it. -#}
   {%- do return(env_var('CRM_MERGE_SPARK_DIR', env_var('CRM_MERGE_DIR', 'merges/example'))) -%}
+{% endmacro %}
+
+
+{% macro spark_tables() %}
+  {#- The folder that Spark writes tables to, each in a folder of its name. -#}
+  {%- do return(merge_plan().directory ~ '/.crm-merge/spark') -%}
+{% endmacro %}
+
+
+{% macro spark__location_clause() %}
+  {#- dbt asks this for each table that it makes. -#}
+  location {{ sql_text(spark_tables() ~ '/' ~ this.identifier) }}
 {% endmacro %}
 
 
@@ -44,34 +56,52 @@
 
 
 {% materialization in_parts, adapter='spark' %}
-  {%- set target = this.incorporate(type='table') -%}
   {{ run_hooks(pre_hooks) }}
-  {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
-  {%- set old = load_cached_relation(this) -%}
-  {%- if old is not none -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
-  {%- call statement('main') -%}
-    create table {{ target }} using parquet as
-    {{ compiled_code }}
-  {%- endcall -%}
-  {{ run_hooks(post_hooks) }}
-  {%- do persist_docs(target, model) -%}
-  {{ return({'relations': [target]}) }}
+  {{ return(spark_table(compiled_code, [])) }}
+{% endmaterialization %}
+
+
+{% materialization view, adapter='spark' %}
+  {#- What users read is written also where DuckDB only keeps its query: Spark forgets the query when it ends. -#}
+  {{ run_hooks(pre_hooks) }}
+  {{ return(spark_table(compiled_code, [], 'table' if model.fqn[1] == 'marts' else 'view')) }}
 {% endmaterialization %}
 
 
 {% materialization components, adapter='spark' %}
-  {%- set target = this.incorporate(type='table') -%}
   {{ run_hooks(pre_hooks) }}
   {%- do run_query('use ' ~ adapter.quote(this.schema)) -%}
   {%- set leftovers = resolve_components(compiled_code) -%}
+  {{ return(spark_table('select * from merge_settled', leftovers)) }}
+{% endmaterialization %}
+
+
+{% macro spark_table(sql, leftovers, type='table') %}
+  {#- The end of a materialization: puts the relation in place, drops scratch tables. -#}
+  {%- set target = this.incorporate(type=type) -%}
+  {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
   {%- set old = load_cached_relation(this) -%}
   {%- if old is not none -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
   {%- call statement('main') -%}
-    create table {{ target }} using parquet as
-    select * from merge_settled
+    create {{ type }} {{ target }} {{ 'using parquet ' ~ location_clause() if type == 'table' }} as
+    {{ sql }}
   {%- endcall -%}
   {%- do drop_scratch(leftovers) -%}
   {{ run_hooks(post_hooks) }}
   {%- do persist_docs(target, model) -%}
-  {{ return({'relations': [target]}) }}
-{% endmaterialization %}
+  {%- do return({'relations': [target]}) -%}
+{% endmacro %}
+
+
+{% macro read_results_of_spark() %}
+  {#- For the target duckdb: views over what Spark wrote, so that a merge is published, compared and looked at as if DuckDB had made it. -#}
+  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' and (node.fqn[1] == 'marts' or node.config.materialized != 'view') -%}
+    {%- set old = adapter.get_relation(target.database, target.schema, node.name) -%}
+    {%- if old is not none and old.type != 'view' -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
+    {%- call statement('found', auto_begin=false) -%}
+      create or replace view {{ target.schema }}.{{ node.name }} as
+      select * from read_parquet({{ sql_path(spark_tables() ~ '/' ~ node.name) }} || '/*.parquet', hive_partitioning = false)
+    {%- endcall -%}
+  {%- endfor -%}
+  {%- do adapter.commit() if execute -%}
+{% endmacro %}

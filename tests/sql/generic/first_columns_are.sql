@@ -4,7 +4,7 @@
 {%- set problems = [] -%}
 {%- for name, type in columns.items() -%}
   {%- set column = found[loop.index0] if found | length > loop.index0 else none -%}
-  {%- if column is none or column.name != name or not (column.is_string() if type == 'string' else column.dtype | lower == type) -%}
+  {%- if column is none or column.name != name or not ((column.is_string() or column.dtype | lower == 'string') if type == 'string' else column.dtype | lower == type) -%}
     {%- do problems.append('column ' ~ loop.index ~ ' is not ' ~ name ~ ' ' ~ type) -%}
   {%- endif -%}
 {%- endfor -%}
