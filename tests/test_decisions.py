@@ -55,6 +55,15 @@ def test_a_must_link_comes_before_all_keys(merge, b):
     ]
 
 
+def test_a_must_link_of_rows_without_keys_passes_every_check(merge):
+    nobody = ["", "", "Poe", "Eve", "poet"]
+    spec = SPEC | {"assertions": decisions("must_link original/2 v/4")}
+    vendor = Table(VENDOR.headers, [*VENDOR.rows, nobody])
+    done = merge(spec, CRM, [("v", vendor)], command="build", select=None)
+    assert done.ok, done.problems
+    assert done.query(LINKS)[-1] == (2, 4, 0, "assertion")
+
+
 def test_a_cannot_link_keeps_an_original_from_an_entity(merge):
     spec = SPEC | {"assertions": decisions("cannot_link original/1 v/2")}
     done = merge(spec, CRM, [("v", VENDOR)])

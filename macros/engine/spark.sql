@@ -45,8 +45,15 @@
 {% endmacro %}
 
 
+{% macro spark__begin_merge() %}
+  {%- if execute and flags.WHICH in ('run', 'build') -%}
+    {%- set size = namespace(bytes=0) -%}
+    {%- for file in merge_plan().files -%}{%- set size.bytes = size.bytes + bytes_of_row(file) * file.physical_rows -%}{%- endfor -%}
+    {#- A shuffle has so many parts; Spark joins small ones itself. Its usual 200 take minutes for files of a few rows. -#}
+    {%- do run_query('set spark.sql.shuffle.partitions = ' ~ [4, (size.bytes // 8000000) | int] | max) -%}
+  {%- endif -%}
+{% endmacro %}
 {#- Files are landed already. -#}
-{% macro spark__begin_merge() %}{%- do merge_plan() if execute and flags.WHICH in ('run', 'build') -%}{% endmacro %}
 {% macro spark__land_files() %}{% endmacro %}
 {% macro spark__land_forms() %}{% endmacro %}
 {% macro spark__land_assertions() %}{% endmacro %}
@@ -62,9 +69,10 @@
 
 
 {% materialization view, adapter='spark' %}
-  {#- What users read is written also where DuckDB only keeps its query: Spark forgets the query when it ends. -#}
+  {#- Written also where DuckDB only keeps the query: Spark forgets queries when it ends, and would answer them again for each reader. What
+      was landed is written already. -#}
   {{ run_hooks(pre_hooks) }}
-  {{ return(spark_table(compiled_code, [], 'table' if model.fqn[1] == 'marts' else 'view')) }}
+  {{ return(spark_table(compiled_code, [], 'view' if model.fqn[1] == 'staging' else 'table')) }}
 {% endmaterialization %}
 
 
@@ -95,7 +103,7 @@
 
 {% macro read_results_of_spark() %}
   {#- For the target duckdb: views over what Spark wrote, so that a merge is published, compared and looked at as if DuckDB had made it. -#}
-  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' and (node.fqn[1] == 'marts' or node.config.materialized != 'view') -%}
+  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' -%}
     {%- set old = adapter.get_relation(target.database, target.schema, node.name) -%}
     {%- if old is not none and old.type != 'view' -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
     {%- call statement('found', auto_begin=false) -%}

@@ -1,0 +1,248 @@
+"""The same merge on DuckDB and on Spark: every relation row by row, every published byte; on one machine, and on a cluster that loses a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+
+from orchestration import dbt_run, merging, publish, spark, spec_file
+from tests.conftest import PROJECT, write_csv
+from tests.oracle import Table
+from tests.random_merges import audited
+from tests.servers import spark_cluster
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))
+COMMAND = PROJECT / ".venv" / "bin" / "crm-merge"
+needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason="Spark is not installed: make spark")
+
+# What differs per engine. A word more is a word that every reader has to learn.
+WORDS = {
+    "epoch_microseconds", "exploded", "hash_number", "join_in_order", "list_of_strings", "matches", "no_strings", "parquet_rows", "part_of",
+    "place_in_file", "replace_all", "rows_of_json", "scratch", "sql_name", "sql_text", "stored_position", "within",
+}  # fmt: skip
+# What DuckDB does before Spark begins: files are landed, and with them what the spec and the reference seeds say.
+LANDING = {"begin_merge", "land_assertions", "land_files", "land_forms", "made_plan", "read_reference"}
+# What dbt itself asks for by engine.
+OF_DBT = {"location_clause"}
+
+
+def test_the_words_that_differ_per_engine_are_few_and_known():
+    texts = {path: path.read_text() for path in (PROJECT / "macros").rglob("*.sql")}
+    dispatched = {name for text in texts.values() for name in re.findall(r"adapter\.dispatch\('(\w+)'", text)}
+    assert dispatched == WORDS | LANDING
+    for engine in ("duckdb", "spark"):
+        defined = {
+            (name, path.parent.name) for path, text in texts.items() for name in re.findall(rf"macro {engine}__(\w+)", text)
+        }  # fmt: skip
+        assert {name for name, _ in defined} - OF_DBT == WORDS | LANDING
+        assert {folder for name, folder in defined if name in WORDS or engine == "spark"} == {"engine"}
+    for path in [*(PROJECT / "models").rglob("*.sql"), *(PROJECT / "tests/sql").rglob("*.sql")]:
+        assert not re.search(r"target\.(type|name)|adapter\.type|dispatch", path.read_text()), path
+
+
+def stages(place: Path, spec: dict, target: str) -> dbt_run.Outcome:
+    place.mkdir(parents=True, exist_ok=True)
+    return dbt_run.follow(merging.stages(place, spec, False, target))
+
+
+def merged(folder: Path, spec: dict, *targets: str) -> list[Path]:
+    """Merges on each target, publishes; returns the merge directories."""
+    places = []
+    for target in targets:
+        place = folder / target
+        outcome = stages(place, spec, target)
+        assert outcome.ok, merging.problems_of(outcome, place)
+        publish.publish(place, spec, 0, made_by=target)
+        places.append(place)
+    return places
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """Every relation of two merges, both ways, and every published file."""
+    with duckdb.connect(str(a / "merge.duckdb"), read_only=True) as connection:
+        connection.execute(f"attach '{b / 'merge.duckdb'}' as other (read_only)")
+        relations = {}
+        for database in ("merge", "other"):
+            found = connection.execute(
+                "select table_name from information_schema.tables where table_catalog = ? and not starts_with(table_name, '_')", [database]
+            )  # fmt: skip
+            relations[database] = {name for (name,) in found.fetchall()}
+        seeds = {path.stem for path in (PROJECT / "seeds/reference").glob("*.csv")}
+        models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
+        assert relations["merge"] - seeds == relations["other"] - seeds == models
+        for name in sorted(models):
+            columns = [
+                [row[0] for row in connection.execute(f'describe {database}.main."{name}"').fetchall()]
+                for database in ("merge", "other")
+            ]
+            assert columns[0] == columns[1], name
+            for left, right in (("merge", "other"), ("other", "merge")):
+                only = connection.execute(
+                    f'select * from {left}.main."{name}" except all select * from {right}.main."{name}" limit 3'
+                ).fetchall()
+                assert only == [], (name, f"only in {left}")
+    digests = [
+        {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (place / "out").iterdir()}
+        for place in (a, b)
+    ]
+    for files in digests:
+        files.pop("manifest.json")
+        files.pop("checks.csv", None)
+    assert digests[0] == digests[1]
+    for place, engine in ((a, "duckdb"), (b, "spark")):
+        manifest = json.loads((place / "out/manifest.json").read_text())
+        assert manifest["engine"] == engine and ("pyspark" in manifest["versions"]) == (engine == "spark")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Small merges on Spark are over before its compiler has begun to do well: it is told not to try."""
+    monkeypatch.setenv("SPARK_MASTER", "local[2]")
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory):
+    """20,000 CRM rows on e-mail, phone and LinkedIn; a hub, a contradiction, a decision, every kind of strategy. The spec, and its merge on DuckDB."""
+    import workload
+
+    folder = tmp_path_factory.mktemp("workload")
+    workload.write(20_000, folder)
+    with (folder / "v1.csv").open("a") as vendor:
+        for n in range(3_000):  # one switchboard for thousands: a hub, and an entity that would be one
+            vendor.write(f"hub{n}@corp{n}.com,(212) 200 0000,,Agent,City {n % 9},Industry 1,v1-h{n},{n}\n")
+    (folder / "decisions.csv").write_text(
+        "decision,a_source,a_row,b_source,b_row\nmust_link,original,1,v0,2\nmust_link,v0,7,v1,9\ncannot_link,original,5,v2,3\n"
+    )
+    spec = yaml.safe_load((folder / "spec.yml").read_text())
+    spec |= {
+        "match_on": ["email", "phone", "linkedin"],
+        "assertions": "decisions.csv",
+        "strategies": {"default": "first", "title": "most_frequent", "city": "collect", "employees": "max", "industry": "longest"},
+        "overwrite": {"default": "fill", "title": "update"},
+        "export": {"formats": ["csv", "parquet"]},
+    }  # fmt: skip
+    (folder / "spec.yml").write_text(yaml.safe_dump(spec))
+    spec = spec_file.load(folder / "spec.yml")
+    [place] = merged(folder / "merges", spec, "duckdb")
+    return folder, spec, place
+
+
+@needs_spark
+@pytest.mark.slow
+def test_the_example_on_spark_publishes_the_same_bytes(tmp_path, quick):
+    """As a user runs it."""
+    for target in ("duckdb", "spark"):
+        done = subprocess.run(
+            [COMMAND, "run", PROJECT / "seeds/example/merge.yml", "--dir", tmp_path / target, "--target", target],
+            capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+    assert_same(tmp_path / "duckdb", tmp_path / "spark")
+
+
+@needs_spark
+@pytest.mark.slow
+@settings(
+    max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(case=audited())
+def test_random_merges_are_the_same_on_both(tmp_path_factory, quick, case):
+    folder = tmp_path_factory.mktemp("random")
+    wanted = json.loads(json.dumps(case.spec))
+    wanted["original"] = {"path": str(write_csv(folder / "original.csv", case.original))} | wanted.get(
+        "original", {}
+    )
+    given_blocks = {block["name"]: block for block in wanted.get("enriched", [])}
+    wanted["enriched"] = [
+        {"name": name, "path": str(write_csv(folder / f"{name}.csv", table))} | given_blocks.get(name, {})
+        for name, table in case.enriched
+    ]
+    if isinstance(lines := wanted.get("assertions"), list):
+        headers = list(lines[0]) if lines else ["decision", "a_source", "a_row", "b_source", "b_row"]
+        decisions = Table(headers, [[line[header] for header in headers] for line in lines])
+        wanted["assertions"] = str(write_csv(folder / "decisions.csv", decisions))
+    assert_same(*merged(folder, wanted, "duckdb", "spark"))
+
+
+@needs_spark
+@pytest.mark.slow
+def test_twenty_thousand_rows_on_one_machine(workload, tmp_path, quick):
+    _, spec, on_duckdb = workload
+    assert_same(on_duckdb, *merged(tmp_path, spec, "spark"))
+
+
+@needs_spark
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_still_merges(workload, tmp_path, monkeypatch):
+    """One master and two workers on loopback; a worker is killed, with its executor and all it had shuffled, once entities are found."""
+    folder, _, on_duckdb = workload
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    with spark_cluster(tmp_path) as cluster:
+        monkeypatch.setenv("SPARK_MASTER", cluster.url)
+        process = subprocess.Popen(
+            [COMMAND, "run", folder / "spec.yml", "--dir", tmp_path / "m", "--target", "spark"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ),
+        )  # fmt: skip
+        ender = threading.Timer(900, process.kill)
+        ender.start()
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "vendor rows linked" in line:
+                cluster.kill(0)
+        ender.cancel()
+        assert process.wait() == 0, "".join(lines[-20:])
+        assert any("vendor rows linked" in line for line in lines) and cluster.workers[1].poll() is None
+    assert_same(on_duckdb, tmp_path / "m")
+
+
+@needs_spark
+def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
+    write_csv(tmp_path / "crm.csv", Table(["Id", "Email"], [["1", "a@x.com"]]))
+    write_csv(tmp_path / "v.csv", Table(["email", "title"], [["a@x.com", "CTO"]]))
+    text = "original: {path: crm.csv}\nenriched:\n  - {name: v, path: v.csv}\nmatch_on: [email]\n"
+    (tmp_path / "people.yml").write_text(text)
+    for target, said in (
+        ("sparc", "--target (CRM_MERGE_TARGET): 'sparc' is not one. Accepted: duckdb, spark, spark_thrift"),
+    ):
+        done = subprocess.run(
+            [COMMAND, "run", tmp_path / "people.yml", "--dir", tmp_path / "m", "--target", target],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    # files that were landed for another spec are not taken for this one's
+    spec = spec_file.load(tmp_path / "people.yml")
+    place = tmp_path / "other"
+    place.mkdir()
+    landed = dbt_run.follow(dbt_run.stream(["build", "--selector", "landing"], place, spec))
+    assert landed.ok, landed.problems
+    monkeypatch.setenv("SPARK_MASTER", "local[1]")
+    changed = spec | {"strategies": {"default": "last"}}
+    outcome = dbt_run.follow(
+        dbt_run.stream(["build", "--selector", "on_spark"], place, changed, target="spark")
+    )
+    assert not outcome.ok and any("landed for another spec" in problem for problem in outcome.problems)
+
+
+def test_without_its_packages_spark_is_told_to_be_missing(monkeypatch):
+    monkeypatch.setattr(spark, "find_spec", lambda name: None)
+    assert spark.problems("duckdb") == []
+    [problem] = spark.problems("spark")
+    assert "Spark is not installed here" in problem and "crm-merge[spark]" in problem
