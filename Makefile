@@ -7,14 +7,14 @@ export CRM_MERGE_DIR ?= merges/example
 DBT := $(BIN)/dbt
 DBT_ARGS := --project-dir . --profiles-dir profiles
 
-.PHONY: build test test-slow bench lint docs dagster lock clean
+.PHONY: build test test-slow bench lint spark docs dagster lock clean
 build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
 test: $(VENV)/installed  ## set everything up and pass every test but the slow ones (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: $(VENV)/installed  ## the tests that take minutes
+test-slow: $(VENV)/installed $(VENV)/spark  ## the tests that take minutes, those of Spark among them
 	$(BIN)/python -m pytest -m slow
 
 # make bench                          the whole table: hours, and 40 GB of disk while it runs
@@ -32,6 +32,9 @@ PORT ?= 3000
 dagster: $(VENV)/installed  ## the pages and the daemon that run merges; HOME_DIR is the deployment's home, SPECS where specs are dropped
 	@exec env $(if $(HOME_DIR),CRM_MERGE_HOME='$(HOME_DIR)') $(if $(SPECS),CRM_MERGE_SPECS='$(SPECS)') $(BIN)/crm-merge dagster --port $(PORT)
 
+spark: $(VENV)/installed $(VENV)/spark  ## add Spark and run the example merge on it; SPEC and DIR are another merge, SPARK_MASTER a cluster
+	$(BIN)/crm-merge run $(or $(SPEC),seeds/example/merge.yml) --dir $(or $(DIR),merges/example-on-spark) --target spark
+
 docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
 	$(DBT) docs generate --static $(DBT_ARGS)
 	@echo "Open target/static_index.html"
@@ -39,6 +42,8 @@ docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
 lock:  ## renew requirements.txt from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra dagster --universal --python-version 3.10 --generate-hashes \
 	  --no-strip-extras --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.txt
+	uv pip compile pyproject.toml --extra spark --constraints requirements.txt --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements-spark.txt
 
 clean:  ## remove dbt's files; merges and the virtual environment stay
 	rm -rf target logs
@@ -52,6 +57,12 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/spark: requirements-spark.txt $(VENV)/installed
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Spark needs Python 3.11 or newer; name it, in a fresh checkout: make spark PYTHON=python3.12"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.txt
 	@touch $@
 
 .venv-bench/installed: benchmarks/requirements.txt

@@ -146,7 +146,9 @@ def results(
                 elif event.unique_id in keys and event.status == "success":
                     yield dg.MaterializeResult(asset_key=keys[event.unique_id], metadata=figures_of(event))
             if outcome.resumed:
-                context.log.info(f"the merge goes on: {outcome.resumed}")
+                context.log.info(
+                    f"{'begun' if outcome.resumed.startswith('from the start') else 'resumed'}: {outcome.resumed}"
+                )
             problems = [] if outcome.ok else watch.located(name, merging.problems_of(outcome, merge.place))
             transient = outcome.transient
     except (merging.Problem, FileProblem) as problem:

@@ -203,7 +203,7 @@ def test_s3_that_is_down_is_waited_for_and_a_bad_spec_is_not_tried_again(workloa
             assert [run["status"] for run in bad] == ["FAILURE"]
             [entry] = history.rows(place.home, "m2")
             assert entry.outcome == "failed" and "did you mean 'longest'" in entry.problem
-            assert entry.problem.startswith("s3://crm/in/m2.yml, line ")
+            assert "m2.yml, line " in entry.problem
 
 
 def processes(home) -> list[str]:
@@ -256,6 +256,7 @@ def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(w
         assert processes(home) == []
     finally:
         if started.poll() is None:
-            os.killpg(started.pid, signal.SIGKILL)
+            started.terminate()
+            started.wait(90)
     with deployment(home, CRM_MERGE_SPECS=str(specs)) as again:
         wait("the merge goes on or can be started", lambda: again.merges(), 120, log)
