@@ -117,7 +117,7 @@ def stream(
     if resume:
         environment["CRM_MERGE_RESUME"] = "1"
     if target != "duckdb":
-        environment |= spark.environment()
+        environment |= spark.environment(directory)
     arguments = [
         *("--log-format", "json", "--log-level", "info"),
         *("--log-path", str(directory / "logs"), *command),

@@ -140,11 +140,26 @@ def stages(
     landed = yield from dbt_run.stream(["build", "--selector", "landing"], place, spec, resume)
     if not landed.ok:
         return landed
-    shutil.rmtree(place / ".crm-merge" / "spark", ignore_errors=True)
+    shutil.rmtree(place / spark.TABLES, ignore_errors=True)
+    try:
+        spark.hand_over(place)
+    except FileProblem as problem:
+        return dbt_run.Outcome(
+            ok=False, problems=[f"CRM_MERGE_SPARK_ROOT: {problem}"], transient=problem.transient
+        )
     outcome = yield from dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target)
     outcome.nodes = landed.nodes + outcome.nodes
     outcome.resumed, outcome.needs = landed.resumed, landed.needs
     if outcome.ok:
+        try:
+            spark.fetch(place)
+        except FileProblem as problem:
+            outcome.ok, outcome.problems, outcome.transient = (
+                False,
+                [f"CRM_MERGE_SPARK_ROOT: {problem}"],
+                problem.transient,
+            )
+            return outcome
         found = yield from dbt_run.stream(["run-operation", "read_results_of_spark"], place, spec)
         outcome.ok, outcome.problems = found.ok, found.problems
     return outcome

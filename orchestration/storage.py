@@ -17,7 +17,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -96,6 +96,10 @@ class Place(ABC):
         ``on_bytes`` is told how many bytes went since it was told before, from any thread, and less than none when some have to
         be sent again. ``digests`` are kept as the files' sha256, by name. If it fails, FileProblem says what is there now.
         """
+
+    @abstractmethod
+    def get(self, name: str, target: Path) -> None:
+        """Copies a file of the place to a local one; raises NotThere if it is missing. What fails leaves no half file."""
 
     @abstractmethod
     def remove(self, names: Iterable[str]) -> None:
@@ -314,6 +318,21 @@ class _Folder(Place):
             if self._leftover(f"{left.name}/", modified):
                 shutil.rmtree(left, ignore_errors=True)
 
+    def get(self, name: str, target: Path) -> None:
+        """Copies the file under another name, then renames it."""
+        self._check_name(name)
+        if not self._found(name):
+            raise NotThere(f"there is no file '{self.shown(name)}'")
+        unfinished = target.with_name(f"{STAGED}{target.name}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folder / name, unfinished)
+            os.replace(unfinished, target)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise FileProblem(f"'{self.shown(name)}' can't be copied to {target}: {error.strerror}") from None
+
     def remove(self, names: Iterable[str]) -> None:
         """Unlinks the files."""
         for name in names:
@@ -519,6 +538,24 @@ class _Bucket(Place):
                         failed = failed or problem  # the other copies are short, and end whole
                 if failed:
                     raise failed
+
+    def get(self, name: str, target: Path) -> None:
+        """Downloads the object in parts; boto3 writes it under another name, and renames it."""
+        from boto3.s3.transfer import TransferConfig
+
+        self._check_name(name)
+        in_parts = TransferConfig(
+            multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=PARALLEL,
+            preferred_transfer_client="classic",
+        )  # fmt: skip
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._asked(self.shown(name)) as client:
+                client.download_file(self.bucket, self.prefix + name, str(target), Config=in_parts)
+        except OSError as error:
+            raise FileProblem(
+                f"'{self.shown(name)}' can't be copied to {target}: {error.strerror or error}"
+            ) from None
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes the objects, a thousand at a time."""

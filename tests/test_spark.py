@@ -21,7 +21,7 @@ from orchestration import dbt_run, merging, publish, spark, spec_file
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 from tests.random_merges import audited
-from tests.servers import spark_cluster
+from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server, spark_cluster
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 COMMAND = PROJECT / ".venv" / "bin" / "crm-merge"
@@ -152,6 +152,36 @@ def test_the_example_on_spark_publishes_the_same_bytes(tmp_path, quick):
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
     assert_same(tmp_path / "duckdb", tmp_path / "spark")
+
+
+@needs_spark
+@pytest.mark.slow
+def test_files_go_to_spark_and_come_back_by_a_shared_place(tmp_path, quick, monkeypatch):
+    """A bucket on a real S3 server, which Spark reads and writes by the folder that the server keeps it in: it has no S3 client here."""
+    (tmp_path / "s3/bucket").mkdir(parents=True)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    write_csv(
+        tmp_path / "crm.csv", Table(["Id", "Email", "Title"], [["1", "a@x.com", ""], ["2", "b@x.com", ""]])
+    )
+    write_csv(tmp_path / "v.csv", Table(["email", "title"], [["A@x.com", "CTO"], ["c@x.com", "CEO"]]))
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "match_on": ["email"],
+    }
+    with s3_server(tmp_path / "s3") as url:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_S3": url,
+            "CRM_MERGE_SPARK_ROOT": "s3://bucket/shared/", "CRM_MERGE_SPARK_ROOT_ON_SPARK": f"file://{tmp_path}/s3/bucket/shared",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        places = merged(tmp_path / "m", spec, "duckdb", "spark")
+        assert_same(*places)
+        assert not [path for path in (tmp_path / "s3/bucket").rglob("*.parquet") if path.is_file()]
+        monkeypatch.setenv("CRM_MERGE_SPARK_ROOT", "s3://nowhere/shared")
+        outcome = stages(tmp_path / "m/spark", spec, "spark")
+    assert not outcome.ok and "there is no bucket 'nowhere'" in outcome.problems[0]
 
 
 @needs_spark

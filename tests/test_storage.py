@@ -484,3 +484,19 @@ def test_a_server_that_can_not_copy_in_parts_is_told(bucket, tmp_path, monkeypat
         "'s3://bucket/p/x.csv': the S3 server does not copy a file of this size" in str(found)
         and not found.transient
     )
+
+
+def test_a_file_is_copied_here_whole_or_not_at_all(where, tmp_path):
+    url, folder = where
+    place = storage.at(url)
+    data = os.urandom(3 << 20) * 12  # in parts on S3
+    write(folder / "k=1/a b.parquet", data)
+    write(folder / "empty.parquet", b"")
+    place.get("k=1/a b.parquet", tmp_path / "here/x/a.parquet")
+    place.get("empty.parquet", tmp_path / "here/empty.parquet")
+    assert there(tmp_path / "here") == {"x/a.parquet": data, "empty.parquet": b""}
+    problem(place.get, "none.parquet", tmp_path / "here/none.parquet")
+    problem(place.get, "../a", tmp_path / "here/none.parquet")
+    write(tmp_path / "file")
+    problem(place.get, "empty.parquet", tmp_path / "file/none.parquet")
+    assert set(there(tmp_path / "here")) == {"x/a.parquet", "empty.parquet"}
