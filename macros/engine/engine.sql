@@ -32,10 +32,21 @@
   (cast(conv(concat({{ digits[:4] | join(', ') }}), 16, 10) as bigint) * 2147483648 + shiftright(cast(conv(concat({{ digits[4:] | join(', ') }}), 16, 10) as bigint), 1))
 {%- endmacro %}
 
-{#- The stored position of a row in a table that was written in an order: 1, 2, 3 … -#}
-{% macro stored_position() %}{{ return(adapter.dispatch('stored_position', 'crm_merge')()) }}{% endmacro %}
-{% macro duckdb__stored_position() %}row_number() over (){% endmacro %}
-{% macro spark__stored_position() %}row_number() over (order by _metadata.file_name, _metadata.row_index){% endmacro %}
+{#- The rows of a table that was written in an order, with the place of each in it, _merge_position: 1, 2, 3 … -#}
+{% macro in_stored_order(relation) %}{{ return(adapter.dispatch('in_stored_order', 'crm_merge')(relation)) }}{% endmacro %}
+{% macro duckdb__in_stored_order(relation) %}(select row_number() over () as _merge_position, * from {{ relation }}){% endmacro %}
+{% macro spark__in_stored_order(relation) -%}
+  {#- by the file and the place in it: numbering all rows would be the work of one machine -#}
+  (
+    select f._merge_before + r._merge_place + 1 as _merge_position, r.*
+    from (select _metadata.file_name as _merge_name, _metadata.row_index as _merge_place, * from {{ relation }}) as r
+    inner join (
+      select _merge_name, coalesce(sum(count(*)) over (order by _merge_name rows between unbounded preceding and 1 preceding), 0) as _merge_before
+      from (select _metadata.file_name as _merge_name from {{ relation }}) as names
+      group by _merge_name
+    ) as f on r._merge_name = f._merge_name
+  )
+{%- endmacro %}
 
 {% macro list_of_strings() %}{{ return(adapter.dispatch('list_of_strings', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}

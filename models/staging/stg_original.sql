@@ -2,7 +2,8 @@
 {%- set plan = merge_plan() %}
 {%- if plan.files %}
 select
-  {{ landed_row(plan.files[0]) }} as _merge_row
+  {{ landed_row(plan.files[0]) }} as _merge_row,
+  {{ place_in_file() }} + 1 as _merge_position
   {%- for h in plan.crm %},
   c{{ h.position }} as {{ sql_name(h.header) }}
   {%- endfor %}
@@ -15,5 +16,5 @@ select
   {%- endfor %}
 from {{ parquet_rows(landed_path(plan, plan.files[0])) }}
 {%- else %}
-select 1 as _merge_row from {{ ref('stg_files') }}
+select 1 as _merge_row, 1 as _merge_position from {{ ref('stg_files') }}
 {%- endif %}

@@ -4,16 +4,12 @@
 {%- set policy_of = {} %}
 {%- for v in plan.vendor if v.header %}{% do policy_of.update({v.header: v.policy}) %}{% endfor %}
 with results as (
-  select
-    {{ stored_position() }} as _merge_position,
-    *
-  from {{ ref('merged_result') }}
+  select *
+  from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
 
 originals as (
-  select
-    row_number() over (order by _merge_row) as _merge_position,
-    *
+  select *
   from {{ ref('stg_original') }}
 )
 

@@ -2,16 +2,12 @@
     the result. Numbers stand for the values that are told: the texts of all would have to fit in memory. -#}
 {%- set plan = merge_plan() %}
 with results as (
-  select
-    {{ stored_position() }} as _merge_position,
-    *
-  from {{ ref('merged_result') }}
+  select *
+  from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
 
 originals as (
-  select
-    row_number() over (order by _merge_row) as _merge_position,
-    *
+  select *
   from {{ ref('stg_original') }}
 ),
 

@@ -1,15 +1,15 @@
 {#- The result's count of enriched rows is the number of the crosswalk's rows, for every original row. -#}
 with results as (
   select
-    {{ stored_position() }} as position,
+    _merge_position as position,
     match_quality,
     n_enriched_rows
-  from {{ ref('merged_result') }}
+  from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
 
 originals as (
   select
-    row_number() over (order by _merge_row) as position,
+    _merge_position as position,
     _merge_row
   from {{ ref('stg_original') }}
 ),
