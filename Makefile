@@ -14,7 +14,8 @@ build: $(VENV)/installed  ## set everything up and run the example merge
 test: $(VENV)/installed  ## set everything up and pass every test but the slow ones (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: $(VENV)/installed $(VENV)/spark  ## the tests that take minutes, those of Spark among them
+test-slow: $(VENV)/installed  ## the tests that take minutes; those of Spark where Python is new enough for it
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(MAKE) $(VENV)/spark; fi
 	$(BIN)/python -m pytest -m slow
 
 # make bench                          the whole table: hours, and 40 GB of disk while it runs
@@ -32,8 +33,10 @@ PORT ?= 3000
 dagster: $(VENV)/installed  ## the pages and the daemon that run merges; HOME_DIR is the deployment's home, SPECS where specs are dropped
 	@exec env $(if $(HOME_DIR),CRM_MERGE_HOME='$(HOME_DIR)') $(if $(SPECS),CRM_MERGE_SPECS='$(SPECS)') $(BIN)/crm-merge dagster --port $(PORT)
 
+spark: SPEC := seeds/example/merge.yml
+spark: DIR := merges/example-on-spark
 spark: $(VENV)/installed $(VENV)/spark  ## add Spark and run the example merge on it; SPEC and DIR are another merge, SPARK_MASTER a cluster
-	$(BIN)/crm-merge run $(or $(SPEC),seeds/example/merge.yml) --dir $(or $(DIR),merges/example-on-spark) --target spark
+	$(BIN)/crm-merge run '$(SPEC)' --dir '$(DIR)' --target spark
 
 docs: $(VENV)/installed  ## dbt docs of the example merge, one HTML file
 	$(DBT) docs generate --static $(DBT_ARGS)

@@ -94,10 +94,10 @@ def run(
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
-    if wrong := spark.problems(target):
+    place = (directory or Path("merges") / spec.stem).resolve()
+    if wrong := spark.problems(target, place):
         stop(wrong)
     wanted = read_spec(spec)
-    place = (directory or Path("merges") / spec.stem).resolve()
     with claimed(place):
         check_target(spec, place, wanted)
         with progress() as bar:
@@ -551,7 +551,8 @@ def summarise(
     screen.print(table)
     screen.print()
     rate = f"{total['match_rate']:.1%}" if total["match_rate"] is not None else "no rows"
-    peak = max(outcome.peak_memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = f", peak memory {max(outcome.peak_memory, own) / 1e6:,.0f} MB" if outcome.peak_memory else ""
     every_row = sum(row[1] for row in files)
     screen.print(
         f"Rows       {manifest['rows']:,} out, {total['matched_rows']:,} matched ({rate}), {total['ambiguous_rows']:,} ambiguous"
@@ -572,9 +573,7 @@ def summarise(
             screen.print(
                 f"[yellow]Note       {escape(source)}: {unparsed:,} timestamps could not be read and rank last[/yellow]"
             )
-    screen.print(
-        f"Time       {seconds:.1f} s, {every_row / seconds:,.0f} rows/s, peak memory {peak / 1e6:,.0f} MB"
-    )
+    screen.print(f"Time       {seconds:.1f} s, {every_row / seconds:,.0f} rows/s{memory}")
     for file in manifest["files"]:
         screen.print(
             f"Published  {printable(publish.target(place, spec).shown(file['name']))} ({file['bytes']:,} bytes)"

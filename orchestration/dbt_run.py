@@ -56,7 +56,7 @@ class Node:
 class Outcome:
     """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
     reached), the nodes that ended, what it says of an earlier run that it resumes, about how much disk and memory, in bytes,
-    it needs, its peak memory and the most that it had spilled at once, in bytes."""
+    it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes, and dbt's target."""
 
     ok: bool
     problems: list[str] = field(default_factory=list)
@@ -67,6 +67,7 @@ class Outcome:
     needs: dict[str, int] = field(default_factory=dict)
     peak_memory: int = 0
     peak_spill: int = 0
+    target: str = "duckdb"
 
 
 def run(
@@ -142,7 +143,7 @@ def stream(
         text=True,
         encoding="utf-8",
     )
-    outcome = Outcome(ok=False)
+    outcome = Outcome(ok=False, target=target)
     spilled = Spilled(engine.spill_folder(directory))
     rows: dict[str, int] = {}
     unread: list[str] = []
@@ -173,6 +174,14 @@ def stream(
         outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
     outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    if any("JAVA_GATEWAY_EXITED" in problem for problem in outcome.problems):
+        said = [
+            line.strip() for line in unread if line.strip() and not line.startswith(("Using", "To adjust"))
+        ]
+        outcome.problems = [
+            f"Spark did not start; SPARK_MASTER is '{environment.get('SPARK_MASTER', 'local[*]')}', JAVA_HOME is"
+            f" '{environment.get('JAVA_HOME', '')}'. It said: {(said or ['nothing'])[-1][:500]}"
+        ]
     if not outcome.ok and not outcome.problems:
         code = process.returncode
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"

@@ -223,7 +223,7 @@ def of_failure(
         # dbt also says of a run that it had nothing to go on from
         resumed=bool(outcome and outcome.resumed and not outcome.resumed.startswith("from the start")),
         seconds=round(max(0.0, (_time(end) - _time(start)).total_seconds()), 3),
-        peak_memory_bytes=max(outcome.peak_memory, own) if outcome else None,
+        peak_memory_bytes=max(outcome.peak_memory, own) if outcome and outcome.peak_memory else None,
         spill_bytes=spill_bytes,
         checks_passed=len(found) - len(failed) if outcome else None,
         checks_failed=len(failed) if outcome else None,

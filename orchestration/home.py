@@ -25,7 +25,7 @@ LOCK = ".lock"
 LONGEST = 400  # characters of a spec name
 DEEPEST = 16  # folders of a spec name
 # What a merge makes in its own directory: acme/out would lie in what the merge acme publishes.
-OWN = frozenset({"out", "target", "logs"})
+OWN = frozenset({"out", "target", "target_spark", "logs"})
 MARKS = (LOCK, "merge.duckdb", ".crm-merge")  # what only a merge directory has
 PATIENCE = 0.5  # seconds: who only looks whether a merge is at work holds its lock for a moment
 

@@ -59,7 +59,7 @@ class Merge:
         Yields each node as it ends and the name of each part as it begins; returns the outcome.
         """
         target = spark.target()
-        if wrong := engine.problems() + spark.problems(target):
+        if wrong := engine.problems() + spark.problems(target, self.place):
             raise Problem("; ".join(wrong))
         began, started = time.time(), time.monotonic()
         resume = self.unfinished.exists()
@@ -140,29 +140,40 @@ def stages(
     landed = yield from dbt_run.stream(["build", "--selector", "landing"], place, spec, resume)
     if not landed.ok:
         return landed
-    shutil.rmtree(place / spark.TABLES, ignore_errors=True)
+    outcome = dbt_run.Outcome(ok=False)
     try:
         spark.hand_over(place)
-    except FileProblem as problem:
-        return dbt_run.Outcome(
-            ok=False, problems=[f"CRM_MERGE_SPARK_ROOT: {problem}"], transient=problem.transient
+        outcome = yield from once(
+            dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target), landed.nodes
         )
-    outcome = yield from dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target)
-    outcome.nodes = landed.nodes + outcome.nodes
-    outcome.resumed, outcome.needs = landed.resumed, landed.needs
-    if outcome.ok:
-        try:
+        if outcome.ok:
             spark.fetch(place)
-        except FileProblem as problem:
-            outcome.ok, outcome.problems, outcome.transient = (
-                False,
-                [f"CRM_MERGE_SPARK_ROOT: {problem}"],
-                problem.transient,
-            )
-            return outcome
-        found = yield from dbt_run.stream(["run-operation", "read_results_of_spark"], place, spec)
-        outcome.ok, outcome.problems = found.ok, found.problems
+            found = yield from dbt_run.stream(["run-operation", "read_results_of_spark"], place, spec)
+            outcome.ok, outcome.problems = found.ok, found.problems
+    except FileProblem as problem:
+        outcome.ok, outcome.transient = False, problem.transient
+        outcome.problems.append(f"CRM_MERGE_SPARK_ROOT: {problem}")
+    finally:
+        spark.clear(place)
+    outcome.nodes = landed.nodes + outcome.nodes
+    outcome.resumed, outcome.needs, outcome.peak_memory = landed.resumed, landed.needs, 0
     return outcome
+
+
+def once(
+    events: Generator[dbt_run.Node | str, None, dbt_run.Outcome], before: list[dbt_run.Node]
+) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+    """Yields what a stream tells, and returns its outcome, without what went as well before: what was landed is looked at by both engines."""
+    told = {node.unique_id: node.status for node in before}
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as ended:
+            outcome = ended.value
+            outcome.nodes = [node for node in outcome.nodes if told.get(node.unique_id) != node.status]
+            return outcome
+        if isinstance(event, str) or told.get(event.unique_id) != event.status:
+            yield event
 
 
 @contextmanager
@@ -188,6 +199,15 @@ def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
     problems = list(outcome.problems)
     failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
     for node in (node for node in failed if node.kind == "test"):
+        if outcome.target != "duckdb":
+            compiled = next(
+                (place / dbt_run.TARGET_PATHS[outcome.target] / "compiled").rglob(f"{node.name}.sql"), None
+            )
+            problems.append(
+                f"the check '{node.name}' failed on Spark, whose tables are gone; its query is {compiled}."
+                " A merge of these files with --target duckdb shows the rows that it complains of"
+            )
+            continue
         problems.append(f"the check '{node.name}' failed, for instance on:")
         problems += [f"  {row}" for row in failing_rows(place, node.name)]
     return problems

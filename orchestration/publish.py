@@ -94,7 +94,7 @@ def publish(
             ],
             "spec": spec,
             "versions": {
-                name: version(name) for name in PACKAGES + ([] if made_by == "duckdb" else ["pyspark"])
+                name: version(name) for name in PACKAGES + (["pyspark"] if made_by == "spark" else [])
             }
             | {"python": sys.version.split()[0]},
             "engine": made_by,

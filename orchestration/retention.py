@@ -34,7 +34,13 @@ COPY = re.compile(r"\d{4}-?\d\d-?\d\d.*|[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f
 SHARED_SPILL = re.compile(r"crm-merge-([0-9a-f]{12})")  # engine.spill_folder below a DUCKDB_TEMP_DIR
 LONGEST_MANIFEST = 50_000_000  # bytes
 # Whose times say when a merge directory was used last.
-USED = (LOCK, "merge.duckdb", "logs", "target")  # not of folders from which a sweep takes leftovers
+USED = (
+    LOCK,
+    "merge.duckdb",
+    "logs",
+    "target",
+    "target_spark",
+)  # not of folders from which a sweep takes leftovers
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

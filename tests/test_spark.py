@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from orchestration import dbt_run, merging, publish, spark, spec_file
+from orchestration import dbt_run, history, merging, publish, spark, spec_file
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 from tests.random_merges import audited
@@ -64,7 +64,7 @@ def merged(folder: Path, spec: dict, *targets: str) -> list[Path]:
         place = folder / target
         outcome = stages(place, spec, target)
         assert outcome.ok, merging.problems_of(outcome, place)
-        publish.publish(place, spec, 0, made_by=target)
+        publish.publish(place, spec, 0, history.checks(outcome), made_by=target)
         places.append(place)
     return places
 
@@ -99,7 +99,6 @@ def assert_same(a: Path, b: Path) -> None:
     ]
     for files in digests:
         files.pop("manifest.json")
-        files.pop("checks.csv", None)
     assert digests[0] == digests[1]
     for place, engine in ((a, "duckdb"), (b, "spark")):
         manifest = json.loads((place / "out/manifest.json").read_text())
@@ -156,19 +155,36 @@ def test_the_example_on_spark_publishes_the_same_bytes(tmp_path, quick):
 
 @needs_spark
 @pytest.mark.slow
-def test_files_go_to_spark_and_come_back_by_a_shared_place(tmp_path, quick, monkeypatch):
+def test_hostile_files_go_to_spark_and_come_back_by_a_shared_place(tmp_path, quick, monkeypatch):
     """A bucket on a real S3 server, which Spark reads and writes by the folder that the server keeps it in: it has no S3 client here."""
     (tmp_path / "s3/bucket").mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    write_csv(
-        tmp_path / "crm.csv", Table(["Id", "Email", "Title"], [["1", "a@x.com", ""], ["2", "b@x.com", ""]])
+    headers = ["Id", "Email", "Title", "Cost ${env:HOME}", "back\\slash`'", "Amount, net; a:b", "a.b"]
+    crm = [
+        ["1", "a@x.com", "", "${env:HOME}", "\\", "x\ny", "{{ x }}"],
+        ["2", "b@x.com", "", "", "'", '"', ""],
+        ["3", "", "n/a", "", "", "", ""],
+    ]
+    write_csv(tmp_path / "crm.csv", Table(headers, crm))
+    (tmp_path / "it's $v.csv").write_text(
+        "email;title;cost ${env:HOME};a.b;seen\nA@x.com;CTO \\1;${x};1.0E-4;2024-02-30\nc@x.com;CEO;é;\U0001f600;2024-02-29\nd@x.com;too;few\n"
+        "b@x.com;;'it''s';"
+        + "x" * 3000
+        + ";2024-01-01T10:00:00+02:00\n"
+        + "".join(f"p{n}@x.com;;;;\n" for n in range(400)),
+        encoding="utf-8",
     )
-    write_csv(tmp_path / "v.csv", Table(["email", "title"], [["A@x.com", "CTO"], ["c@x.com", "CEO"]]))
+    (tmp_path / "empty.csv").write_text("email,title\n")
     spec = {
         "original": {"path": str(tmp_path / "crm.csv")},
-        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "enriched": [
+            {"name": "it's ${env:HOME}", "path": str(tmp_path / "it's $v.csv")},
+            {"name": "none", "path": str(tmp_path / "empty.csv")},
+        ],
         "match_on": ["email"],
+        "strategies": {"default": {"most_recent": "seen"}},
+        "overwrite": {"default": "update"},
     }
     with s3_server(tmp_path / "s3") as url:
         for name, value in {
@@ -178,6 +194,7 @@ def test_files_go_to_spark_and_come_back_by_a_shared_place(tmp_path, quick, monk
             monkeypatch.setenv(name, value)
         places = merged(tmp_path / "m", spec, "duckdb", "spark")
         assert_same(*places)
+        assert os.environ["HOME"] not in (places[1] / "out/merged_result.csv").read_text()
         assert not [path for path in (tmp_path / "s3/bucket").rglob("*.parquet") if path.is_file()]
         monkeypatch.setenv("CRM_MERGE_SPARK_ROOT", "s3://nowhere/shared")
         outcome = stages(tmp_path / "m/spark", spec, "spark")
@@ -249,12 +266,23 @@ def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
     write_csv(tmp_path / "v.csv", Table(["email", "title"], [["a@x.com", "CTO"]]))
     text = "original: {path: crm.csv}\nenriched:\n  - {name: v, path: v.csv}\nmatch_on: [email]\n"
     (tmp_path / "people.yml").write_text(text)
-    for target, said in (
-        ("sparc", "--target (CRM_MERGE_TARGET): 'sparc' is not one. Accepted: duckdb, spark, spark_thrift"),
+    for target, others, said in (
+        (
+            "sparc",
+            {},
+            "--target (CRM_MERGE_TARGET): 'sparc' is not one. Accepted: duckdb, spark, spark_thrift",
+        ),
+        (
+            "spark",
+            {"SPARK_MASTER": "nonsense"},
+            "SPARK_MASTER: 'nonsense' is not a master. Accepted: such as local[4]",
+        ),
+        ("spark", {"JAVA_HOME": str(tmp_path)}, f"JAVA_HOME: there is no '{tmp_path}/bin/java'"),
+        ("spark", {"CRM_MERGE_SPARK_ROOT": "/a[1]"}, "'/a[1]': Spark takes none of [ ] { }"),
     ):
         done = subprocess.run(
             [COMMAND, "run", tmp_path / "people.yml", "--dir", tmp_path / "m", "--target", target],
-            capture_output=True, text=True, timeout=300,
+            capture_output=True, text=True, timeout=300, env=os.environ | others,
         )  # fmt: skip
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     # files that were landed for another spec are not taken for this one's
@@ -274,5 +302,8 @@ def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
 def test_without_its_packages_spark_is_told_to_be_missing(monkeypatch):
     monkeypatch.setattr(spark, "find_spec", lambda name: None)
     assert spark.problems("duckdb") == []
-    [problem] = spark.problems("spark")
-    assert "Spark is not installed here" in problem and "crm-merge[spark]" in problem
+    assert any(
+        "the package pyspark is missing; install it: make spark" in problem
+        for problem in spark.problems("spark")
+    )
+    assert any("the package pyhive is missing" in problem for problem in spark.problems("spark_thrift"))

@@ -10,6 +10,9 @@
   {%- endif -%}
   {%- set plan = stored.plan -%}
   {%- do graph.update({'merge_references': stored.references}) -%}
+  {%- for h in plan.crm if h.header | lower == '_metadata' -%}
+    {%- do refuse('The merge spec does not fit the files.', ["original: the header '" ~ h.header ~ "' is a name that Spark itself gives; rename it in the file"]) -%}
+  {%- endfor -%}
   {#- JSON has texts for keys where the plan has numbers of files and tiers -#}
   {%- for tier in plan.tiers + plan.evidence -%}{%- do tier.update({'columns': keyed_by_number(tier.columns)}) -%}{%- endfor -%}
   {%- for thing in plan.vendor + plan.groups -%}{%- do thing.strategy.update({'file_ranks': keyed_by_number(thing.strategy.file_ranks)}) -%}{%- endfor -%}
@@ -28,7 +31,7 @@
 
 {% macro spark_tables() %}
   {#- The folder that Spark writes tables to, each in a folder of its name. -#}
-  {%- do return(merge_plan().directory ~ '/.crm-merge/spark') -%}
+  {%- do return(merge_plan().directory ~ '/.crm-merge/' ~ env_var('CRM_MERGE_SPARK_TABLES', 'spark')) -%}
 {% endmacro %}
 
 
@@ -62,6 +65,12 @@
 {% endmacro %}
 
 
+{% materialization table, adapter='spark' %}
+  {{ run_hooks(pre_hooks) }}
+  {{ return(spark_table(compiled_code, [])) }}
+{% endmaterialization %}
+
+
 {% materialization in_parts, adapter='spark' %}
   {{ run_hooks(pre_hooks) }}
   {{ return(spark_table(compiled_code, [])) }}
@@ -91,7 +100,8 @@
   {%- set old = load_cached_relation(this) -%}
   {%- if old is not none -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
   {%- call statement('main') -%}
-    create {{ type }} {{ target }} {{ 'using parquet ' ~ location_clause() if type == 'table' }} as
+    {#- DuckDB reads a row group whole #}
+    create {{ type }} {{ target }} {{ "using parquet options ('parquet.block.size' '16777216') " ~ location_clause() if type == 'table' }} as
     {{ sql }}
   {%- endcall -%}
   {%- do drop_scratch(leftovers) -%}
@@ -103,13 +113,18 @@
 
 {% macro read_results_of_spark() %}
   {#- For the target duckdb: views over what Spark wrote, so that a merge is published, compared and looked at as if DuckDB had made it. -#}
-  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' -%}
-    {%- set old = adapter.get_relation(target.database, target.schema, node.name) -%}
-    {%- if old is not none and old.type != 'view' -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
-    {%- call statement('found', auto_begin=false) -%}
-      create or replace view {{ target.schema }}.{{ node.name }} as
-      select * from read_parquet({{ sql_path(spark_tables() ~ '/' ~ node.name) }} || '/*.parquet', hive_partitioning = false)
-    {%- endcall -%}
-  {%- endfor -%}
-  {%- do adapter.commit() if execute -%}
+  {%- if execute -%}
+    {%- set landed = fromjson(query_value('select plan from ' ~ parquet_rows(landed_plan_path(env_var('CRM_MERGE_DIR', 'merges/example'))))) -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' -%}
+      {%- set old = adapter.get_relation(target.database, target.schema, node.name) -%}
+      {%- if old is not none and old.type != 'view' -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
+      {%- call statement('found', auto_begin=false) -%}
+        create or replace view {{ target.schema }}.{{ node.name }} as
+        select * from read_parquet({{ sql_path(landed.plan.directory ~ '/.crm-merge/spark/' ~ node.name) }} || '/*.parquet', hive_partitioning = false)
+      {%- endcall -%}
+    {%- endfor -%}
+    {#- a later run that resumes must not take these for what it built itself -#}
+    {%- do forget('finished') -%}
+    {%- do adapter.commit() -%}
+  {%- endif -%}
 {% endmacro %}

@@ -20,17 +20,24 @@ usable as (
   {%- endfor %}
 ),
 
-shares as (
+-- in ten-thousandths, as a whole number: engines round and write fractions each in its way
+measured as (
   select
     u.file_order,
     u.tier,
-    concat(
-      u.label, ': ',
-      cast(coalesce(round(coalesce(k.rows_with_key, 0) / nullif(f.parsed_rows, 0), 4), 0) as string)
-    ) as share
+    u.label,
+    cast(floor(coalesce(cast(coalesce(k.rows_with_key, 0) as double) * 10000 / nullif(f.parsed_rows, 0), 0) + 0.5) as bigint) as share
   from usable as u
   inner join {{ ref('stg_files') }} as f on u.file_order = f.file_order
   left join keyed as k on u.file_order = k.file_order and u.tier = k.tier
+),
+
+shares as (
+  select
+    file_order,
+    tier,
+    concat(label, ': ', cast(cast(floor(share / 10000) as bigint) as string), '.', lpad(cast(share % 10000 as string), 4, '0')) as share
+  from measured
 ),
 
 valid_keys as (

@@ -6,7 +6,7 @@
 {%- set plan = merge_plan() %}
 {%- set key_text %}concat(k.key_type, ':', k.key_value){% endset %}
 {%- set first_original %}concat('original row ', cast(min(o.record) as string), case when count(distinct o.record) > 1 then concat(' and ', cast(count(distinct o.record) - 1 as string), ' more') else '' end){% endset %}
-{%- set first_row %}case when n.place <= 20 then concat(f.source, ' row ', cast({{ row_of('n.record') }} as string)) end{% endset %}
+{%- set first_row %}concat(f.source, ' row ', cast({{ row_of('n.record') }} as string)){% endset %}
 -- everything that a guard kept from linking, row by row, under the event that it belongs to
 with blocked as (
   select
@@ -96,23 +96,54 @@ ranked as (
   from event_rows
 ),
 
-numbered as (
+counts as (
+  select
+    guard,
+    subject,
+    count_if(side = 'original') as n_original,
+    count_if(side = 'enriched') as n_enriched
+  from ranked
+  group by guard, subject
+),
+
+-- The first rows of each event are the first of its shares: the rows of a hub are too many to put in order in one place.
+first_of_share as (
   select
     *,
-    row_number() over (partition by guard, subject order by record) as place
+    row_number() over (partition by guard, subject, record % 64 order by record) as place_in_share
   from ranked
+),
+
+numbered as (
+  select
+    guard,
+    subject,
+    record,
+    row_number() over (partition by guard, subject order by record) as place
+  from first_of_share
+  where place_in_share <= 20
+),
+
+first_rows as (
+  select
+    n.guard,
+    n.subject,
+    {{ join_in_order(first_row, sql_text(', '), 'n.record') }} as first_rows
+  from numbered as n
+  inner join {{ ref('stg_files') }} as f on {{ file_of('n.record') }} = f.file_order
+  where n.place <= 20
+  group by n.guard, n.subject
 ),
 
 counted as (
   select
-    n.guard,
-    n.subject,
-    count_if(n.side = 'original') as n_original,
-    count_if(n.side = 'enriched') as n_enriched,
-    {{ join_in_order(first_row, sql_text(', '), 'n.record') }} as first_rows
-  from numbered as n
-  inner join {{ ref('stg_files') }} as f on {{ file_of('n.record') }} = f.file_order
-  group by n.guard, n.subject
+    c.guard,
+    c.subject,
+    c.n_original,
+    c.n_enriched,
+    f.first_rows
+  from counts as c
+  inner join first_rows as f on c.guard = f.guard and c.subject = f.subject
 ),
 
 events as (

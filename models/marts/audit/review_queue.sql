@@ -99,14 +99,24 @@ people as (
   group by r.tier, r.key_type, r.key_value, e.entity
 ),
 
+first_people as (
+  select
+    tier,
+    key_value,
+    min(record) as record
+  from people
+  group by tier, key_value
+),
+
 vendors as (
   select
     'possibly_related' as kind,
-    min(record) over (partition by tier, key_value) as a_record,
-    record as b_record,
-    concat('both hold the ', key_type, ' ', key_value, ', under which several people meet') as why,
-    concat(key_type, ' ', key_value) as cause
-  from people
+    f.record as a_record,
+    p.record as b_record,
+    concat('both hold the ', p.key_type, ' ', p.key_value, ', under which several people meet') as why,
+    concat(p.key_type, ' ', p.key_value) as cause
+  from people as p
+  inner join first_people as f on p.tier = f.tier and p.key_value = f.key_value
 ),
 
 parts as (
@@ -181,13 +191,25 @@ decided as (
   inner join ends as b on p.b_unit = b.unit and a.file = b.file and a.source_row = b.source_row and a.end_name <> b.end_name
 ),
 
-numbered as (
+-- the first of each cause are the first of its shares: the pairs of a hub are too many to put in order in one place
+first_of_share as (
   select
     p.*,
-    row_number() over (partition by p.kind, p.cause order by p.a_record, p.b_record) as place
+    row_number() over (partition by p.kind, p.cause, p.a_record % 8, p.b_record % 8 order by p.a_record, p.b_record) as place_in_share
   from pairs as p
   left join decided as d on p.a_unit = d.a_unit and p.b_unit = d.b_unit
   where d.a_unit is null
+),
+
+numbered as (
+  select
+    kind,
+    a_record,
+    b_record,
+    why,
+    row_number() over (partition by kind, cause order by a_record, b_record) as place
+  from first_of_share
+  where place_in_share <= {{ most }}
 ),
 
 undecided as (
