@@ -327,3 +327,17 @@ if __name__ == "__main__":
         json.dumps(graph(importlib.import_module("orchestration.definitions")), indent=1, sort_keys=True)
         + "\n"
     )
+
+
+@pytest.mark.slow
+def test_a_deployment_may_merge_on_spark(place, definitions, instance, monkeypatch):
+    """Each model and check is told once, though both engines look at what was landed."""
+    pytest.importorskip("pyspark")
+    monkeypatch.setenv("CRM_MERGE_TARGET", "spark")
+    monkeypatch.setenv("SPARK_MASTER", "local[2]")
+    put(place, "sparkling", SPEC)
+    done = run(definitions, instance, "sparkling")
+    assert done.success
+    told = [event.asset_key.path[-1] for event in done.get_asset_materialization_events()]
+    assert {"stg_files", "merged_result", "merged_export"} <= set(told) and len(told) == len(set(told))
+    assert (place / "specs/sparkling.out/merged_result.csv").exists()
