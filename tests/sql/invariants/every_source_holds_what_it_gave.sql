@@ -51,4 +51,4 @@ select
 from compared as c
 left join columns as n on c.column_number = n.column_number
 left join {{ ref('stg_files') }} as f on {{ file_of('c.record') }} = f.file_order
-where c.held_number is null or c.held_number <> c.given_number
+where c.held_number is null or c.held_number is distinct from c.given_number

@@ -68,7 +68,7 @@ failures as (
     end as failure
   from changed as c
   full outer join told as t on c.original_row = t.original_row and c.column_number = t.column_number
-  where c.original_row is null or t.original_row is null or {{ hash_number('c.found') }} <> t.value_number
+  where c.original_row is null or t.original_row is null or {{ hash_number('c.found') }} is distinct from t.value_number
 ),
 
 columns as (
