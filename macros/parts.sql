@@ -210,7 +210,7 @@
 {% macro parts_of_entities(plan) %}
   {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what the rows hold. -#}
   {%- set width = namespace(entity=64, row=0) -%}
-  {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if fold_of(v) else 0) -%}{%- endfor -%}
+  {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file)] | max -%}{%- endfor -%}
   {%- set measured = fromjson(query_value('select to_json({n: count(*), all_rows: (select count(*) from ' ~ ref('int_entities') ~ '), rows: coalesce(sum(n_records), 0), linked: coalesce(count_if(is_linked), 0), linked_rows: coalesce(sum(n_records) filter (is_linked), 0)}) from (select e.entity, max(e.n_records) as n_records, e.entity in (select entity from ' ~ ref('int_matches') ~ ') as is_linked from '
     ~ ref('int_entities') ~ ' as e where e.n_records > 1 group by e.entity) as several')) -%}

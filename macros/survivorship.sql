@@ -15,7 +15,7 @@
 {% endmacro %}
 
 
-{% macro fold_of(v) %}
+{% macro own_fold(v) %}
   {#- The fold of a column's strategy, or none if it is a ranking. -#}
   {%- do return(none if v.group else context.get('fold_' ~ v.strategy.name)) -%}
 {% endmacro %}
@@ -59,14 +59,14 @@
 {% macro may_lack_a_value(v) %}
   {#- May an entity with candidates have no value in the column? A group's row may be blank there, and unanimous may refuse;
       under rankings and `collect` any candidate will do. -#}
-  {%- do return(survives_whole(v) or (fold_of(v) is not none and v.strategy.name != 'collect')) -%}
+  {%- do return(survives_whole(v) or (own_fold(v) is not none and v.strategy.name != 'collect')) -%}
 {% endmacro %}
 
 
 {% macro survivor(v) %}
   {#- {value, ord}: the aggregates over int_ranked that give a column's winning cell and the record it came from. -#}
   {%- set column = strategy_column(v, v.strategy) -%}
-  {%- set fold = fold_of(v) -%}
+  {%- set fold = own_fold(v) -%}
   {%- if fold -%}{%- do return(fold(column)) -%}{%- endif -%}
   {%- set rank = 'r.' ~ rank_column(v) -%}
   {%- if survives_whole(v) -%}

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -94,6 +95,7 @@ def run(
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, interrupted)
     place = (directory or Path("merges") / spec.stem).resolve()
     if wrong := spark.problems(target, place):
         stop(wrong)
@@ -178,6 +180,7 @@ def upload_files(
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=8, help="How many files at a time.")] = 4,
 ) -> None:
     """Checks the local files of a spec, uploads them and then the spec; run again, it repairs what is missing."""
+    signal.signal(signal.SIGTERM, interrupted)
     if wrong := engine.problems():
         stop(wrong)
     try:
@@ -434,6 +437,11 @@ def home_of(place: Path | None) -> Path:
 
 
 # -- Pieces --
+
+
+def interrupted(*_: Any) -> None:
+    """Ends a command that is told to end as Ctrl-C does: with a sentence, and nothing half done."""
+    raise KeyboardInterrupt
 
 
 def read_spec(path: Path) -> dict[str, Any]:

@@ -174,13 +174,16 @@ def stream(
         outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
     outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    if any("JAVA_GATEWAY_EXITED" in problem for problem in outcome.problems):
+    if any(
+        re.search("JAVA_GATEWAY_EXITED|stopped SparkContext|masters are unresponsive", problem)
+        for problem in outcome.problems
+    ):
         said = [
             line.strip() for line in unread if line.strip() and not line.startswith(("Using", "To adjust"))
         ]
         outcome.problems = [
-            f"Spark did not start; SPARK_MASTER is '{environment.get('SPARK_MASTER', 'local[*]')}', JAVA_HOME is"
-            f" '{environment.get('JAVA_HOME', '')}'. It said: {(said or ['nothing'])[-1][:500]}"
+            f"Spark did not start, or no master answered for a minute: SPARK_MASTER is '{environment.get('SPARK_MASTER', 'local[*]')}',"
+            f" JAVA_HOME is '{environment.get('JAVA_HOME', '')}'. The last that it said: {(said or ['nothing'])[-1][:500]}"
         ]
     if not outcome.ok and not outcome.problems:
         code = process.returncode
@@ -304,6 +307,8 @@ def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
     text = re.sub(r"\x1b\[[0-9;]*m", "", message).strip()
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1]  # the exception; where it was raised is in the log
+    # of a Java error its first lines; where it was raised is in the log
+    text = re.split(r"\n\s+at |JVM stacktrace:", text)[0].strip()
     return [text] if text else []
 
 

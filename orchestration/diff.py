@@ -116,12 +116,12 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
             f"'{place}' lacks {LANDED}, the CRM's rows as they were read; a merge directory is copied whole, or run it again"
         )
     for relation in IN_FILES:
-        parts = (place / ".crm-merge" / "parts").resolve()
-        if not any(parts.glob(f"{relation}.*.parquet")):
+        folder, files_of = kept_in(connection, name, place, relation)
+        if not any(folder.glob(files_of)):
             raise DiffProblem(
                 f"'{place}' lacks the files of {relation}; a merge directory is copied whole, or run it again"
             )
-        files = f"{pattern(parts)}/{relation}.*.parquet"
+        files = f"{pattern(folder)}/{files_of}"
         connection.execute(
             f"create temp view {relation}_{name} as from read_parquet({sql_text(files)}, hive_partitioning = false)"
         )
@@ -145,6 +145,17 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
         raise DiffProblem(
             f"the last merge in '{place}' did not finish: the CRM was read anew, but its merged_result is an earlier one; run it again"
         )
+
+
+def kept_in(connection: duckdb.DuckDBPyConnection, name: str, place: Path, relation: str) -> tuple[Path, str]:
+    """Returns the folder of a relation's files and what they are called there, of the engine that made the last merge: its view says which."""
+    found = connection.execute(
+        "select sql from duckdb_views() where database_name = $1 and view_name = $2", [name, relation]
+    ).fetchone()
+    own = (place / ".crm-merge").resolve()
+    if found and f"/.crm-merge/spark/{relation}'" in found[0]:
+        return own / "spark" / relation, "*.parquet"
+    return own / "parts", f"{relation}.*.parquet"
 
 
 def pattern(path: Path) -> str:

@@ -136,13 +136,24 @@ def stages(
     the landing.
     """
     if target == "duckdb":
-        return (yield from dbt_run.stream(["build"], place, spec, resume))
+        outcome = yield from dbt_run.stream(["build"], place, spec, resume)
+        if outcome.ok:
+            shutil.rmtree(
+                place / spark.TABLES, ignore_errors=True
+            )  # of an earlier merge, at which nothing looks now
+        return outcome
+    try:
+        spark.check(place)
+    except FileProblem as problem:
+        said = f"CRM_MERGE_SPARK_ROOT: {problem}"
+        return dbt_run.Outcome(ok=False, problems=[said], transient=problem.transient, target=target)
     landed = yield from dbt_run.stream(["build", "--selector", "landing"], place, spec, resume)
     if not landed.ok:
         return landed
     outcome = dbt_run.Outcome(ok=False)
     try:
         spark.hand_over(place)
+        yield "Spark starts"
         outcome = yield from once(
             dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target), landed.nodes
         )

@@ -108,6 +108,16 @@ def shared(directory: Path) -> storage.Place:
     return storage.at(f"{root()}/{own_name(directory)}", owner=str(directory))
 
 
+def check(directory: Path) -> None:
+    """Raises FileProblem if the shared place can't be used: a folder must be there, since one that is not mounted is not."""
+    if root() and "://" not in root() and not Path(root()).is_dir():
+        raise FileProblem(
+            f"there is no folder '{root()}'; make it, or mount it, on this machine and on Spark's"
+        )
+    if root():
+        shared(directory).check()
+
+
 def hand_over(directory: Path) -> None:
     """Puts what was landed to the shared place, if there is one; raises FileProblem."""
     shutil.rmtree(directory / ".crm-merge" / NEW, ignore_errors=True)

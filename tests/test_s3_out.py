@@ -488,6 +488,7 @@ def test_an_interrupted_upload_ends_soon_and_is_gone_on_with(
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=PROJECT, env=settings, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     while process.poll() is None and not any(bucket.glob("in/.publishing-*/*")):
         time.sleep(0.001)

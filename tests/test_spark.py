@@ -105,6 +105,16 @@ def assert_same(a: Path, b: Path) -> None:
         assert manifest["engine"] == engine and ("pyspark" in manifest["versions"]) == (engine == "spark")
 
 
+def difference(a: Path, b: Path) -> list[str]:
+    """The cells in which two merges differ, as lines of the file that `crm-merge diff` writes."""
+    file = a.parent / "difference.csv"
+    done = subprocess.run([COMMAND, "diff", a, b, "--csv", file], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = file.read_text().splitlines()[1:]
+    file.unlink()
+    return lines
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Small merges on Spark are over before its compiler has begun to do well: it is told not to try."""
@@ -151,6 +161,24 @@ def test_the_example_on_spark_publishes_the_same_bytes(tmp_path, quick):
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
     assert_same(tmp_path / "duckdb", tmp_path / "spark")
+    assert difference(tmp_path / "duckdb", tmp_path / "spark") == []
+    # what one engine left is not taken for the other's
+    other = {
+        **yaml.safe_load((PROJECT / "seeds/example/merge.yml").read_text()),
+        "overwrite": {"default": "update"},
+    }
+    for block in [other["original"], *other["enriched"]]:
+        block["path"] = str(PROJECT / "seeds/example" / block["path"])
+    (tmp_path / "other.yml").write_text(yaml.safe_dump(other))
+    for place in ("spark", "third"):
+        subprocess.run(
+            [COMMAND, "run", tmp_path / "other.yml", "--dir", tmp_path / place],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    assert difference(tmp_path / "spark", tmp_path / "third") == []
+    assert difference(tmp_path / "duckdb", tmp_path / "spark") != []
+    assert not (tmp_path / "spark/.crm-merge/spark").exists()
 
 
 @needs_spark

@@ -118,6 +118,8 @@
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.fqn[1] != 'staging' -%}
       {%- set old = adapter.get_relation(target.database, target.schema, node.name) -%}
       {%- if old is not none and old.type != 'view' -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
+      {#- the files of an earlier merge that DuckDB made -#}
+      {%- do query_value('select crm_parts_cleared(' ~ sql_text(node.name) ~ ')') -%}
       {%- call statement('found', auto_begin=false) -%}
         create or replace view {{ target.schema }}.{{ node.name }} as
         select * from read_parquet({{ sql_path(landed.plan.directory ~ '/.crm-merge/spark/' ~ node.name) }} || '/*.parquet', hive_partitioning = false)

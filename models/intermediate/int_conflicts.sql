@@ -7,7 +7,7 @@ with disputed as (
     r._merge_vendor
     {%- for v in plan.vendor %},
     case when a.least_{{ v.index }} <> a.greatest_{{ v.index }} then s.form_{{ v.index }} end as form_{{ v.index }},
-    cast({{ 'null' if fold_of(v) else 'r.' ~ rank_column(v) }} as decimal(38, 0)) as rank_{{ v.index }},
+    cast({{ 'null' if own_fold(v) else 'r.' ~ rank_column(v) }} as decimal(38, 0)) as rank_{{ v.index }},
     r.{{ sql_name(v.column) }} as value_{{ v.index }},
     coalesce(c.{{ sql_name('_merge_ord_' ~ v.column) }} = r._merge_ord, false) as won_{{ v.index }}
     {%- endfor %}

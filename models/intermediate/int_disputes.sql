@@ -8,7 +8,7 @@
 {%- endfor %}
 {%- set shown = 5 %}
 {%- set folded = [] %}
-{%- for v in plan.vendor if fold_of(v) %}{% do folded.append(v) %}{% endfor %}
+{%- for v in plan.vendor if own_fold(v) %}{% do folded.append(v) %}{% endfor %}
 with candidates as (
   select *
   from {{ ref('int_conflicts') }}

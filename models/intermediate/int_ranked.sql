@@ -76,7 +76,7 @@ with filled as (
 
 select
   r.*
-  {%- for v in columns if not v.group and not fold_of(v) %},
+  {%- for v in columns if not v.group and not own_fold(v) %},
   {{ rank_of(v) }} as {{ rank_column(v) }}
   {%- endfor %}
   {%- for v in columns if v.group and v.is_first_of_group %},

@@ -1,7 +1,7 @@
 -- depends_on: {{ ref('int_conflicts') }}
 {%- set plan = merge_plan() %}
 {%- set collected = [] %}
-{%- for v in plan.vendor if fold_of(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endfor %}
+{%- for v in plan.vendor if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endfor %}
 with {% if collected -%}
 collected as (
   select distinct

@@ -4,7 +4,7 @@
 {%- set ranked = [] %}
 {%- for v in plan.vendor %}
 {%- if may_lack_a_value(v) %}{% do folded.append(v) %}{% else %}{% do ranked.append(v.index) %}{% endif %}
-{%- if fold_of(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endif %}
+{%- if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endif %}
 {%- endfor %}
 with vendor_files as (
   select

@@ -2,7 +2,7 @@
     stand for the values of the files, as in every_vendor_cell_has_one_source. -#}
 {%- set plan = merge_plan() %}
 {%- set collected = [] %}
-{%- for v in plan.vendor if fold_of(v) and v.strategy.name == 'collect' %}{% do collected.append(v) %}{% endfor %}
+{%- for v in plan.vendor if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v) %}{% endfor %}
 with held as (
   select
     _merge_ord
