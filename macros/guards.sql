@@ -50,12 +50,13 @@
     {%- endif %}
   ),
 
-  {#- rows with the very same keys are one row repeated: they count once -#}
+  {#- rows with the very same keys are one row repeated: they count once. The sum of their numbers stands for them, since texts of
+      a million rows would have to fit in memory. -#}
   keyed as (
     select
       c.component,
       c.node,
-      {{ join_in_order("k.key_type || ':' || k.key_value", "'|'", "k.key_type || ':' || k.key_value") }} as all_keys
+      sum(cast(k.key_number as decimal(38, 0))) as all_keys
     from {{ components }} as c
     inner join large as l on c.component = l.component
     left join {{ ref('int_keys') }} as k on c.node = k.record and k.blocked_as is null and k.tier <= {{ plan.tiers | length }}
@@ -66,7 +67,7 @@
     select component
     from keyed
     group by component
-    having count(distinct coalesce(all_keys, '')) > {{ limit or 0 }}
+    having count(distinct coalesce(all_keys, 0)) > {{ limit or 0 }}
   ),
 
   must_not_meet as (

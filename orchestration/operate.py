@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,11 +80,13 @@ def start(host: str, port: int) -> int:
             *(sys.executable, "-m", "dagster", "dev", "--module-name", "orchestration.definitions"),
             *("--host", host, "--port", str(port)),
         ]
-        told = threading.Event()
+        told: list[
+            int
+        ] = []  # not an Event: a handler that sets one which this thread waits for stops it for good
         # Before the deployment starts: a signal that this process ignores, as a shell's background job does SIGINT, is
         # ignored by what it starts as well, and one that it handles is not.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told.set())
+            signal.signal(number, lambda number, _: told.append(number))
         # in a session of its own, so that a terminal's Ctrl-C comes once, from here
         deployment = subprocess.Popen(
             command,
@@ -94,8 +95,8 @@ def start(host: str, port: int) -> int:
             start_new_session=True,
             pass_fds=[lock],  # held as long as either lives
         )
-        while deployment.poll() is None and not told.wait(0.5):
-            pass
+        while deployment.poll() is None and not told:
+            time.sleep(0.2)
         if deployment.poll() is None:
             deployment.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):

@@ -88,7 +88,9 @@
 
 {#- A table that only a materialization knows, put in place at once. -#}
 {% macro scratch(name, sql) %}{{ return(adapter.dispatch('scratch', 'crm_merge')(name, sql)) }}{% endmacro %}
-{% macro duckdb__scratch(name, sql) %}{% do run_query('create or replace temp table ' ~ name ~ ' as ' ~ sql) %}{% endmacro %}
+{% macro duckdb__scratch(name, sql) %}
+  {%- call statement('scratch', auto_begin=false) -%}create or replace temp table {{ name }} as {{ sql }}{%- endcall -%}
+{% endmacro %}
 {% macro spark__scratch(name, sql) %}
   {%- do run_query('drop table if exists ' ~ name) -%}
   {%- do run_query('create table ' ~ name ~ ' using parquet as ' ~ sql) -%}

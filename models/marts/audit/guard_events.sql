@@ -4,7 +4,6 @@
 -- depends_on: {{ ref('int_entities') }}
 -- depends_on: {{ ref('int_matches') }}
 {%- set plan = merge_plan() %}
-{%- set key_text %}concat(k.key_type, ':', k.key_value){% endset %}
 {%- set first_original %}concat('original row ', cast(min(o.record) as string), case when count(distinct o.record) > 1 then concat(' and ', cast(count(distinct o.record) - 1 as string), ' more') else '' end){% endset %}
 {%- set first_row %}concat(f.source, ' row ', cast({{ row_of('n.record') }} as string)){% endset %}
 -- everything that a guard kept from linking, row by row, under the event that it belongs to
@@ -37,7 +36,7 @@ all_keys as (
   select
     c.split_from,
     c.node,
-    {{ join_in_order(key_text, sql_text('|'), key_text) }} as all_keys
+    sum(cast(k.key_number as decimal(38, 0))) as all_keys
   from {{ ref('int_components') }} as c
   left join {{ ref('int_keys') }} as k on c.node = k.record and k.blocked_as is null
   where c.split_by = 'max_entity_size'
@@ -47,7 +46,7 @@ all_keys as (
 sizes as (
   select
     split_from,
-    count(distinct coalesce(all_keys, '')) as size
+    count(distinct coalesce(all_keys, 0)) as size
   from all_keys
   group by split_from
 ),
