@@ -87,7 +87,6 @@ def models() -> dg.AssetsDefinition:
             spec.replace_attributes(partitions_def=MERGES, skippable=True) for spec in as_dbt_sees_them.specs
         ],
         check_specs=[described(check) for check in as_dbt_sees_them.check_specs],
-        retry_policy=PATIENTLY,
         # a merge is made whole or not at all: part of it may not fit the rest
         can_subset=False,
     )
@@ -168,7 +167,7 @@ def results(
                 attempt=context.retry_number + 1, spill_bytes=outcome.peak_spill if outcome else None,
             ),
         )  # fmt: skip
-    raise failure(problems, transient)
+    raise failure(context, problems, transient)
 
 
 def record(context: dg.AssetExecutionContext, entry: Callable[[], history.Entry]) -> history.Entry | None:
@@ -182,12 +181,21 @@ def record(context: dg.AssetExecutionContext, entry: Callable[[], history.Entry]
         return None
 
 
-def failure(problems: Sequence[str], transient: bool) -> dg.Failure:
-    """Returns the failure that ends a step: tried again only if what happened may pass by itself."""
+def failure(
+    context: dg.AssetExecutionContext, problems: Sequence[str], transient: bool
+) -> dg.Failure | dg.RetryRequested:
+    """Returns what ends a step: a failure; or, while PATIENTLY has tries left, the wish to be tried again if what happened may pass by itself.
+
+    No asset has a retry policy of Dagster's: it would try again what somebody, or the time limit, has ended.
+    """
+    text = (problems[0] if problems else "the merge failed")[:2000]
+    if transient and context.retry_number < PATIENTLY.max_retries:
+        context.log.warning(f"{text}; it is tried again")
+        return dg.RetryRequested(PATIENTLY.max_retries, PATIENTLY.calculate_delay(context.retry_number + 1))
     return dg.Failure(
-        description=(problems[0] if problems else "the merge failed")[:2000],
+        description=text,
         metadata={"problems": dg.MetadataValue.text("\n".join(problems[:SHOWN])[:20_000])},
-        allow_retries=transient,
+        allow_retries=False,
     )
 
 
@@ -216,7 +224,6 @@ def check_result(node: dbt_run.Node, check: dg.AssetCheckSpec) -> dg.AssetCheckR
     deps=["merged_result", "merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue", "merge_summary", "file_summary"],
     partitions_def=MERGES,
     group_name="published",
-    retry_policy=PATIENTLY,
     kinds={"csv", "parquet"},
 )  # fmt: skip
 def merged_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -239,7 +246,7 @@ def merged_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
                     ended="published_nothing", **{"started_at": started} | known,
                 ),
             )  # fmt: skip
-        raise failure([text], transient) from None
+        raise failure(context, [text], transient) from None
     shown = {key: value for key, value in manifest.items() if key != "columns"}
     return dg.MaterializeResult(
         metadata=plotted(entry)
@@ -277,11 +284,13 @@ def analysts_copy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
                 home.merge_directory(home.folder(), name), home.published_folder(home.folder(), name)
             )
     except merging.Problem as problem:
-        raise failure([str(problem)], problem.transient) from None
+        raise failure(context, [str(problem)], problem.transient) from None
     except home.HomeProblem as problem:
-        raise failure([str(problem)], False) from None
+        raise failure(context, [str(problem)], False) from None
     except (OSError, duckdb.Error) as error:
-        raise failure([f"the copy could not be made, the one before is untouched: {error}"], False) from None
+        raise failure(
+            context, [f"the copy could not be made, the one before is untouched: {error}"], False
+        ) from None
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(path)),
