@@ -88,7 +88,11 @@ def changes(due: watch.Due) -> Iterator[dg.AssetMaterialization]:
 )
 def ended_runs(context: dg.RunFailureSensorContext) -> None:
     """Records the failure of a run that could not do it itself."""
-    record_end(context, "failed" if context.get_step_failure_events() else "interrupted")
+    errors = [event.step_failure_data.error for event in context.get_step_failure_events()]
+    by_itself = [
+        error for error in errors if not error or error.cls_name != "DagsterExecutionInterruptedError"
+    ]
+    record_end(context, "failed" if by_itself else "interrupted")
 
 
 @dg.run_status_sensor(
