@@ -4,17 +4,19 @@
 {% macro begin_journal() %}
   {#- Forgets what an earlier run finished, unless this one resumes it and spec and files are the same. -#}
   {%- do run_query('create table if not exists ' ~ journal() ~ ' (entry varchar, content varchar)') -%}
-  {%- set same = recall('merge') == content_number() -%}
+  {%- set number = content_number() -%}
+  {%- set same = recall('merge') == number -%}
   {%- if resumes() -%}
-    {%- set finished = query_value('select count(*) from ' ~ journal() ~ " where entry like 'finished %'") | int -%}
-    {%- do log('crm-merge resumes: ' ~ (finished ~ ' finished steps are kept' if same
+    {%- set finished = [] -%}
+    {%- for entry in journal_entries() if entry.startswith('finished ') -%}{%- do finished.append(entry) -%}{%- endfor -%}
+    {%- do log('crm-merge resumes: ' ~ (finished | length ~ ' finished steps are kept' if same
       else 'from the start, since ' ~ ('there is no earlier run' if recall('merge') is none else 'the spec, a file or the project is not what it was')), info=true) -%}
   {%- endif -%}
   {%- if not same -%}
-    {%- do run_query('delete from ' ~ journal()) -%}
-    {%- do remember('merge', content_number()) -%}
+    {%- do forget('') -%}
+    {%- do remember('merge', number) -%}
   {%- elif not resumes() -%}
-    {%- do forget('finished') -%}
+    {%- do forget('finished ') -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -33,26 +35,35 @@
 
 
 {% macro remember(entry, content) %}
-  {%- if has_journal() -%}
-    {%- do run_query('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry)) -%}
-    {%- do run_query('insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
+  {%- if journal_entries() is not none -%}
+    {%- do run_query('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry) ~ '; insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
+    {%- do journal_entries().update({entry: content}) -%}
   {%- endif -%}
 {% endmacro %}
 
 
-{% macro forget(kind) %}
-  {%- do run_query('delete from ' ~ journal() ~ ' where entry like ' ~ sql_text(kind ~ ' %')) if has_journal() -%}
+{% macro forget(beginning) %}
+  {#- Forgets the entries that begin so. -#}
+  {%- set gone = [] -%}
+  {%- for entry in journal_entries() or {} if entry.startswith(beginning) -%}{%- do gone.append(entry) -%}{%- endfor -%}
+  {%- if gone -%}
+    {%- do run_query('delete from ' ~ journal() ~ ' where starts_with(entry, ' ~ sql_text(beginning) ~ ')') -%}
+    {%- for entry in gone -%}{%- do journal_entries().pop(entry) -%}{%- endfor -%}
+  {%- endif -%}
 {% endmacro %}
 
 
-{% macro recall(entry) %}
-  {%- do return(query_value('select min(content) from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry)) if has_journal() else none) -%}
-{% endmacro %}
+{% macro recall(entry) %}{% do return((journal_entries() or {}).get(entry)) %}{% endmacro %}
 
 
-{% macro has_journal() %}
-  {#- Tests of single models have none. -#}
-  {%- do return(query_value("select count(*) from duckdb_tables() where table_name = '_merge_journal'") | int > 0) -%}
+{% macro journal_entries() %}
+  {#- {entry: content}, read once per run of dbt and then kept up with the table; none where there is no journal: tests of single models
+      have none. -#}
+  {%- if graph.get('merge_journal_of') != invocation_id -%}
+    {%- if query_value("select count(*) from duckdb_tables() where table_name = '_merge_journal'") | int == 0 -%}{%- do return(none) -%}{%- endif -%}
+    {%- do graph.update({'merge_journal': fromjson(query_value("select coalesce(json_group_object(entry, content), '{}') from " ~ journal())), 'merge_journal_of': invocation_id}) -%}
+  {%- endif -%}
+  {%- do return(graph.merge_journal) -%}
 {% endmacro %}
 
 

@@ -13,7 +13,7 @@
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
     {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished landing ' ~ file.k)) -%}
-      {%- do forget('parts of') -%}
+      {%- do forget('parts of ') -%}
       {%- do graph.update({'merge_builds': invocation_id}) -%}
       {%- do land_file(file, plan, problems) -%}
       {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}
@@ -304,9 +304,9 @@
 {% macro rejects_copy(file, plan) %}{% do return(plan.directory ~ '/.crm-merge/landing/rejects_' ~ file.k ~ '.csv') %}{% endmacro %}
 
 
-{% macro reject_problem(file, spec) %}
+{% macro reject_problem(file, max_reject_rate) %}
   {#- Why a file has too many rows that can not be read, or none. -#}
-  {%- set tolerated = spec.max_reject_rate if file.max_reject_rate is not defined or file.max_reject_rate is none else file.max_reject_rate -%}
+  {%- set tolerated = max_reject_rate if file.max_reject_rate is not defined or file.max_reject_rate is none else file.max_reject_rate -%}
   {%- if file.k == 0 -%}
     {%- set tolerated = 0 if file.get('on_bad_row', 'refuse') == 'refuse' else file.get('max_reject_rate', 1) -%}
   {%- endif -%}

@@ -143,29 +143,37 @@
     {%- set parts = parts_of(kind) -%}
     {%- if parts.n > 1 -%}
       {%- do log('crm-merge part: ' ~ this.identifier ~ ', part ' ~ (part + 1) ~ ' of ' ~ parts.n, info=true) -%}
-      {%- do run_query('set variable ' ~ kind ~ '_part = ' ~ part) -%}
-      {%- do run_query('set variable ' ~ kind ~ '_parts = ' ~ parts.n) -%}
-      {%- do run_query('set variable ' ~ kind ~ '_first = cast(' ~ parts.firsts[part] ~ ' as bigint)') if parts.firsts -%}
-      {%- do run_query('set variable ' ~ kind ~ '_last = cast(' ~ (parts.firsts[part + 1] - 1 if part + 1 < parts.n else 9223372036854775807) ~ ' as bigint)') if parts.firsts -%}
+      {%- set values = {'part': part, 'parts': parts.n} -%}
+      {%- if parts.firsts -%}
+        {%- do values.update({'first': parts.firsts[part], 'last': parts.firsts[part + 1] - 1 if part + 1 < parts.n else 9223372036854775807}) -%}
+      {%- endif -%}
+      {%- set settings = [] -%}
+      {%- for name, value in values.items() -%}{%- do settings.append('set variable ' ~ kind ~ '_' ~ name ~ ' = cast(' ~ value ~ ' as bigint)') -%}{%- endfor -%}
+      {%- do run_query(settings | join('; ')) -%}
     {%- endif -%}
   {%- endif -%}
 {% endmacro %}
 
 
 {% macro leave_parts(kind) %}
-  {%- if kind is not none -%}
-    {%- for name in ['part', 'parts', 'first', 'last'] -%}{%- do run_query('reset variable ' ~ kind ~ '_' ~ name) -%}{%- endfor -%}
+  {%- if kind is not none and parts_of(kind).n > 1 -%}
+    {%- set settings = [] -%}
+    {%- for name in ['part', 'parts', 'first', 'last'] -%}{%- do settings.append('reset variable ' ~ kind ~ '_' ~ name) -%}{%- endfor -%}
+    {%- do run_query(settings | join('; ')) -%}
   {%- endif -%}
 {% endmacro %}
 
 
 {% macro fill_empty_parts(kind, sql) %}
   {#- A part without rows has no file, and a view over no file is an error: it gets one without rows, which sorts last. -#}
+  {%- set there = fromjson(query_value("select to_json(list(distinct regexp_extract(file, '/" ~ kind ~ "=([0-9]+)/', 1))) from glob(" ~ sql_path(parts_path(this.identifier)) ~ " || '.*/" ~ kind ~ "=*/*.parquet')") or '[]') -%}
   {%- set path = parts_path(this.identifier ~ '.none') -%}
   {%- set options = ' (format parquet, per_thread_output true, overwrite true)' -%}
   {%- set nothing = 'copy (select * from (' ~ sql ~ '\n) as rows_of_parts limit 0) to ' -%}
-  {%- do run_query(nothing ~ sql_text(path) ~ options) -%}
-  {%- for part in range(parts_of(kind).n) -%}
+  {%- set empty = [] -%}
+  {%- for part in range(parts_of(kind).n) if part | string not in there -%}{%- do empty.append(part) -%}{%- endfor -%}
+  {%- do run_query(nothing ~ sql_text(path) ~ options) if empty -%}
+  {%- for part in empty -%}
     {%- do run_query(nothing ~ sql_text(path ~ '/' ~ kind ~ '=' ~ part) ~ options) -%}
   {%- endfor -%}
 {% endmacro %}

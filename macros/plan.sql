@@ -111,7 +111,7 @@
   {%- do return({
     'files': profile.files, 'crm': crm, 'vendor': vendor, 'tiers': tiers, 'groups': groups,
     'headers': names.headers, 'directory': profile.directory, 'evidence': evidence, 'guards': guards,
-    'assertions': assertions, 'vendors': spec.enriched, 'record_id': record_id,
+    'assertions': assertions, 'vendors': spec.enriched, 'record_id': record_id, 'max_reject_rate': spec.max_reject_rate,
   }) -%}
 {% endmacro %}
 

@@ -8,12 +8,12 @@
 
 {% macro duckdb__begin_merge() %}
   {%- if execute and flags.WHICH in ('run', 'build') -%}
-    {%- set spec = merge_spec() -%}
+    {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
-    {%- for file in merge_plan().files if reject_problem(file, spec) -%}{%- do problems.append(reject_problem(file, spec)) -%}{%- endfor -%}
+    {%- for file in plan.files if reject_problem(file, plan.max_reject_rate) -%}{%- do problems.append(reject_problem(file, plan.max_reject_rate)) -%}{%- endfor -%}
     {%- if problems -%}{%- do refuse('A file has rows that can not be read.', problems) -%}{%- endif -%}
-    {%- set disk = disk_needed(merge_plan(), var('merge').get('export') or {}) -%}
-    {%- do log('crm-merge needs: ' ~ tojson({'disk': disk.merge + disk.spill + disk.result, 'memory': memory_needed(merge_plan())}), info=true) -%}
+    {%- set disk = disk_needed(plan, var('merge').get('export') or {}) -%}
+    {%- do log('crm-merge needs: ' ~ tojson({'disk': disk.merge + disk.spill + disk.result, 'memory': memory_needed(plan)}), info=true) -%}
     {%- set problems = fromjson(query_value('select crm_disk_problems(' ~ sql_text(tojson(disk)) ~ ')')) -%}
     {%- if problems -%}{%- do refuse('There is too little room on a disk.', problems) -%}{%- endif -%}
     {%- do begin_journal() -%}

@@ -26,9 +26,7 @@
       column those that are names as well (Null, Na) are not blank. -#}
   {%- set words = [] -%}
   {%- for word in reference('blank_sentinels', 'sentinel', "kept_in_names <> 'true'" if is_name else 'true') -%}
-    {%- set escaped = [] -%}
-    {%- for character in word -%}{%- do escaped.append('[' ~ character ~ ']' if character in '.?*+()|[{$/#-' else character) -%}{%- endfor -%}
-    {%- do words.append(escaped | join) -%}
+    {%- do words.append(modules.re.sub('([.?*+()|[{$/#-])', '[\\1]', word)) -%}
   {%- endfor -%}
   {%- set edge = '[' ~ invisible() ~ ']*' -%}
   ({{ text }} is null or {{ matches(text, sql_text('(?i)' ~ edge ~ '(?:' ~ words | join('|') ~ ')?' ~ edge)) }})

@@ -2,7 +2,6 @@
   {#- For `crm-merge validate`: one JSON line per file with its profile, its columns, the share of rows with a key that is
       not blocked, per key, and the first rows. Reads every file once, merges nothing. -#}
   {%- set plan = merge_plan() -%}
-  {%- set spec = merge_spec() -%}
   {%- do land_assertions() -%}
   {%- for file in plan.files -%}
     {%- set shares = [] -%}
@@ -25,7 +24,7 @@
         ~ ')) select to_json({' ~ (["'parsed': (select count(*) from landed)"] + shares) | join(', ') ~ '})'))) -%}
       {%- do preview.extend(fromjson(query_value('select coalesce(to_json(list(cells)), to_json([])) from (select [' ~ cells | join(', ') ~ '] as cells from '
         ~ read_file(file, path) ~ ' limit ' ~ preview_rows ~ ')')) or []) -%}
-      {%- if reject_problem(file, spec) -%}{%- do problems.append(reject_problem(file, spec)) -%}
+      {%- if reject_problem(file, plan.max_reject_rate) -%}{%- do problems.append(reject_problem(file, plan.max_reject_rate)) -%}
       {%- elif found.parsed + file.rejected_rows != file.physical_rows and file.way == 'rewrite' -%}
         {%- do problems.append(file.setting ~ ': only ' ~ found.parsed ~ ' of ' ~ file.physical_rows ~ ' rows can be read with certainty') -%}
       {%- endif -%}

@@ -25,6 +25,7 @@ A user's mistake comes back as a sentence under ``problems``, never as an except
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -75,6 +76,8 @@ class Plugin(BasePlugin):
         # header to rows that were landed before.
         self.found: dict[str, list[places.Place]] = {}
         self.profiled: dict[str, dict[str, Any]] = {}
+        # dbt's manifest is a few hundred thousand objects that live as long as this process; the collector need not go through them again
+        gc.freeze()
         if wrong := engine.problems():
             raise DbtRuntimeError(
                 "crm-merge: The environment's settings can not be used.\n- " + "\n- ".join(wrong)

@@ -24,7 +24,8 @@
 {#- 63 bits of the MD5 of a text, as a bigint, the same on every engine; null for null. DuckDB's own hash of texts is not good enough:
     of three million e-mails that look alike, 200 share theirs with another. -#}
 {% macro hash_number(text) %}{{ return(adapter.dispatch('hash_number', 'crm_merge')(text)) }}{% endmacro %}
-{% macro duckdb__hash_number(text) %}cast(md5_number_lower({{ text }}) >> 1 as bigint){% endmacro %}
+{#- The last eight bytes, the last one first, without its lowest bit; md5_number_lower says the same in three times the time. -#}
+{% macro duckdb__hash_number(text) %}cast(md5_number({{ text }}) >> 65 as bigint){% endmacro %}
 {% macro spark__hash_number(text) -%}
   {#- the last eight bytes, the last one first -#}
   {%- set digits = [] -%}

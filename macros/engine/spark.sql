@@ -126,7 +126,7 @@
       {%- endcall -%}
     {%- endfor -%}
     {#- a later run that resumes must not take these for what it built itself -#}
-    {%- do forget('finished') -%}
+    {%- do forget('finished ') -%}
     {%- do adapter.commit() -%}
   {%- endif -%}
 {% endmacro %}
