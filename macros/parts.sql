@@ -220,19 +220,21 @@
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file)] | max -%}{%- endfor -%}
-  {%- set measured = fromjson(query_value('select to_json({n: count(*), all_rows: (select count(*) from ' ~ ref('int_entities') ~ '), rows: coalesce(sum(n_records), 0), linked: coalesce(count_if(is_linked), 0), linked_rows: coalesce(sum(n_records) filter (is_linked), 0)}) from (select e.entity, max(e.n_records) as n_records, e.entity in (select entity from ' ~ ref('int_matches') ~ ') as is_linked from '
-    ~ ref('int_entities') ~ ' as e where e.n_records > 1 group by e.entity) as several')) -%}
+  {#- an entity is named by one of its records, and counted there -#}
+  {%- set several = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), all_rows: (select count(*) from ' ~ ref('int_entities') ~ ')}) from '
+    ~ ref('int_entities') ~ ' where n_records > 1 and record = entity')) -%}
+  {%- set linked = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0)}) from ' ~ ref('int_matches') ~ ' where n_records > 1 and is_first_of_entity')) -%}
   {#- what strategies compare is joined to all candidates of a part at once -#}
   {%- set compared = namespace(bytes=0) -%}
   {%- for v in plan.vendor if not v.group -%}
     {%- if v.strategy.name in needs_forms() -%}{%- set compared.bytes = compared.bytes + 80 -%}{%- endif -%}
     {%- if v.strategy.name in needs_extremes() -%}{%- set compared.bytes = compared.bytes + 100 -%}{%- endif -%}
   {%- endfor -%}
-  {%- set ranked = measured.all_rows * (2 * width.row + compared.bytes) if compared.bytes else 0 -%}
+  {%- set ranked = several.all_rows * (2 * width.row + compared.bytes) if compared.bytes else 0 -%}
   {#- those that are linked and those that are not are consolidated one after the other -#}
-  {%- set linked = measured.linked * width.entity + measured.linked_rows * width.row -%}
-  {%- set others = (measured.n - measured.linked) * width.entity + (measured['rows'] - measured.linked_rows) * width.row -%}
-  {%- do return({'n': parts_for([linked, others, ranked] | max, 0.4, measured['rows']), 'firsts': none}) -%}
+  {%- set bytes_linked = linked.n * width.entity + linked['rows'] * width.row -%}
+  {%- set bytes_of_others = (several.n - linked.n) * width.entity + (several['rows'] - linked['rows']) * width.row -%}
+  {%- do return({'n': parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, several['rows']), 'firsts': none}) -%}
 {% endmacro %}
 
 

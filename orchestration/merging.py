@@ -28,13 +28,12 @@ class Problem(Exception):
 
 @dataclass
 class Built:
-    """A build that ended well: its spec, when it began, seconds, outcome, dbt's target."""
+    """A build that ended well: its spec, when it began, seconds, outcome."""
 
     spec: dict[str, Any]
     started: datetime
     seconds: float
     outcome: dbt_run.Outcome
-    target: str = "duckdb"
 
 
 @dataclass
@@ -78,7 +77,6 @@ class Merge:
                 "spec": spec,
                 "started": began,
                 "seconds": time.monotonic() - started,
-                "target": target,
                 "outcome": asdict(outcome),
             }
             self.ended.write_text(json.dumps(kept), encoding="utf-8")
@@ -104,7 +102,6 @@ class Merge:
             started,
             kept["seconds"],
             dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes}),
-            kept.get("target", "duckdb"),
         )
 
     def publish(self) -> dict[str, Any]:
@@ -112,7 +109,11 @@ class Merge:
         built = self.built()
         try:
             manifest = publish.publish(
-                self.place, built.spec, built.seconds, history.checks(built.outcome), made_by=built.target
+                self.place,
+                built.spec,
+                built.seconds,
+                history.checks(built.outcome),
+                made_by=built.outcome.target,
             )
         except FileProblem as problem:
             raise Problem(str(problem), problem.transient) from None

@@ -43,6 +43,12 @@ select
   m.original_row as _merge_original_row,
   m.entity_rank as _merge_entity_rank,
   m.is_first_of_entity as _merge_is_first_of_entity,
+  m.n_entities as _merge_n_entities,
+  m.match_tier,
+  m.matched_on,
+  m.n_records as _merge_n_records,
+  m.is_direct as _merge_is_direct,
+  m.is_shared as _merge_is_shared,
   i.entity_id as _merge_entity_id,
   c.*
 from {{ ref('int_matches') }} as m
