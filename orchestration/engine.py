@@ -45,7 +45,7 @@ def problems() -> list[str]:
 
 
 def own_memory(limit: str) -> str:
-    """Returns the share of a memory limit that DuckDB is told, such as ``375MB`` for ``500MB``."""
+    """Returns the share of a memory limit that DuckDB is told, such as ``400MB`` for ``500MB``."""
     found = MEMORY.fullmatch(limit.strip())
     return f"{float(found[1]) * SHARE:g}{found[2]}" if found else limit
 

@@ -225,7 +225,7 @@ def detect(
     dialect = trial.dialect
     dialect.notes += notes
     if not declared:
-        refuse_two_delimiters(name, body, trial, tried)
+        refuse_two_delimiters(name, trial, tried)
     elif trial.width == 1:
         refuse_delimiter(name, trial, declared)
     place_header(name, trial, settings.get("header_line"), known, canonical)
@@ -261,7 +261,10 @@ def split_lines(text: str) -> list[str]:
 
 
 def best_trial(lines: list[str], declared: str | None, tried: dict[str, Trial]) -> Trial:
-    """Returns the dialect under which the most records of the sample have one width, wider before narrower; keeps the usual delimiters' trials in ``tried``."""
+    """Returns the dialect under which the most records of the sample have one width, wider before narrower.
+
+    Keeps in ``tried`` the trials of the declared delimiter, or of the usual ones.
+    """
     delimiters = [declared] if declared else [*WORDS]
     tried |= {delimiter: trial(lines, Dialect(delimiter)) for delimiter in delimiters}
     best = max(tried.values(), key=merit)
@@ -437,14 +440,14 @@ def unnamed_cells(trial: Trial) -> int:
     )
 
 
-def refuse_two_delimiters(name: str, lines: list[str], best: Trial, tried: dict[str, Trial]) -> None:
-    """Refuses a file whose header and rows two delimiters split equally well; ``tried`` are trials made before."""
+def refuse_two_delimiters(name: str, best: Trial, tried: dict[str, Trial]) -> None:
+    """Refuses a file whose header and rows two delimiters split equally well; ``tried`` has the trial of each usual one."""
     if best.share < 1.0 or best.width == 1 or len(best.records) < 2:
         return
     for delimiter, word in WORDS.items():
         if delimiter == best.dialect.delimiter:
             continue
-        other = tried.get(delimiter) or trial(lines, Dialect(delimiter))
+        other = tried[delimiter]
         if other.share == 1.0 and other.width > 1 and not other.broken:
             raise FileProblem(
                 f"{name}: {WORDS.get(best.dialect.delimiter, repr(best.dialect.delimiter))} splits every line into {best.width} "

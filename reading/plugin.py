@@ -70,14 +70,18 @@ class NoPandas:
 class Plugin(BasePlugin):
     """Registers the functions, and makes the merge directory before DuckDB opens its file there."""
 
+    frozen = False  # once per process: another run in it would freeze what the one before has left behind
+
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Checks the environment and makes the merge directory."""
         # What is found first holds for the whole run: a file that is replaced meanwhile must not lend its
         # header to rows that were landed before.
         self.found: dict[str, list[places.Place]] = {}
         self.profiled: dict[str, dict[str, Any]] = {}
-        # dbt's manifest is a few hundred thousand objects that live as long as this process; the collector need not go through them again
-        gc.freeze()
+        if not Plugin.frozen:
+            # dbt has parsed the project, into a few hundred thousand objects that stay: the collector need not go through them again and again
+            gc.freeze()
+            Plugin.frozen = True
         if wrong := engine.problems():
             raise DbtRuntimeError(
                 "crm-merge: The environment's settings can not be used.\n- " + "\n- ".join(wrong)

@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 
+import duckdb
 import pytest
 
+from orchestration import dbt_run
 from reading.streams import zstd
 from tests.conftest import PROJECT
 
@@ -123,3 +125,24 @@ def test_a_hostile_cell_or_header_is_only_text(tmp_path):
     reading = read(path)
     assert reading.problem is None, reading.problem
     assert reading.rows == [(1, ["1", *cells])]
+
+
+def test_a_vendors_column_may_be_called_like_one_of_the_merge(tmp_path):
+    """Matched On is the CRM's, matched_on the merge's; a vendor's matched_on fills the CRM's."""
+    (tmp_path / "crm.csv").write_text("Email,Matched On,Match Tier,N Enriched Rows\na@corp.com,,,9\n")
+    (tmp_path / "v.csv").write_text("email,matched_on,match_tier,n_enriched_rows\na@corp.com,x,y,z\n")
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")},
+        "enriched": [{"name": "v", "path": str(tmp_path / "v.csv")}],
+        "match_on": ["email"],
+    }
+    place = tmp_path / "m"
+    place.mkdir()
+    outcome = dbt_run.run(["build"], place, spec)
+    assert outcome.ok, outcome.problems
+    with duckdb.connect(str(place / "merge.duckdb"), read_only=True) as connection:
+        result = connection.execute("select * from merged_result")
+        names = [column[0] for column in result.description]
+        row = dict(zip(names, result.fetchone(), strict=True))
+    assert [row[name] for name in ("Matched On", "Match Tier", "N Enriched Rows")] == ["x", "y", "9"]
+    assert [row[name] for name in ("matched_on", "match_tier", "n_enriched_rows")] == ["email", 1, 1]

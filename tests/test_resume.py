@@ -280,3 +280,30 @@ def test_spilling_has_a_folder_of_its_own(files, undisturbed, tmp_path):
     assert code == 0, err
     assert [path.name for path in shared.iterdir()] == ["theirs"]
     assert published(tmp_path / "m") == undisturbed
+
+
+def test_what_a_killed_run_left_of_parts_without_rows_is_not_trusted(tmp_path, monkeypatch):
+    """Neither one that is there while another is not, nor a file of no bytes, nor a folder above that is called like a part."""
+    (tmp_path / "crm.csv").write_text("id,email\n1,p1@corp.com\n2,p3@corp.com\n")
+    people = "".join(
+        f"p{n}@corp.com,Title {n}\n" * 2 for n in (1, 2, 3)
+    )  # so that no entity has an even number
+    (tmp_path / "v.csv").write_text("email,title\n" + people)
+    (tmp_path / "spec.yml").write_text(
+        "original: {path: crm.csv}\nenriched: [{name: v, path: v.csv}]\nmatch_on: [email]\n"
+    )
+    monkeypatch.setenv("CRM_MERGE_PART_ROWS", "1")
+    spec, place = spec_file.load(tmp_path / "spec.yml"), tmp_path / "entities=1" / "m"
+    place.mkdir(parents=True)
+    assert dbt_run.run(["run", "--select", "+int_candidates"], place, spec).ok
+    empty = sorted((place / ".crm-merge" / "parts").glob("int_candidates.none/*/*.parquet"))
+    assert len(empty) == 3
+    for _ in range(2):
+        empty[0].unlink()
+        empty[1].write_bytes(b"")
+        outcome = dbt_run.run(["run", "--select", "+merged_result"], place, spec, resume=True)
+        assert outcome.ok, outcome.problems
+        assert "are kept" in outcome.resumed
+    with duckdb.connect(str(place / "merge.duckdb"), read_only=True) as connection:
+        found = connection.execute("select match_quality from merged_result").fetchall()
+    assert found == [("matched",), ("matched",)]

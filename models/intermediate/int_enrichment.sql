@@ -4,12 +4,12 @@ select
   _merge_original_row as _merge_row,
   _merge_entity,
   _merge_entity_id,
-  match_tier,
-  matched_on,
+  _merge_match_tier,
+  _merge_matched_on,
   _merge_n_entities,
   _merge_is_direct,
   _merge_is_shared,
-  _merge_n_records as n_enriched_rows
+  _merge_n_records as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
   {{ sql_name(v.column) }},
   {{ sql_name('_merge_ord_' ~ v.column) }}
@@ -22,12 +22,12 @@ select
   c._merge_original_row as _merge_row,
   min_by(c._merge_entity, c._merge_entity_rank) as _merge_entity,
   min_by(c._merge_entity_id, c._merge_entity_rank) as _merge_entity_id,
-  min_by(c.match_tier, c._merge_entity_rank) as match_tier,
-  min_by(c.matched_on, c._merge_entity_rank) as matched_on,
+  min_by(c._merge_match_tier, c._merge_entity_rank) as _merge_match_tier,
+  min_by(c._merge_matched_on, c._merge_entity_rank) as _merge_matched_on,
   max(c._merge_n_entities) as _merge_n_entities,
   min_by(c._merge_is_direct, c._merge_entity_rank) as _merge_is_direct,
   max(case when c._merge_is_shared then 1 else 0 end) = 1 as _merge_is_shared,
-  cast(sum(c._merge_n_records) as bigint) as n_enriched_rows
+  cast(sum(c._merge_n_records) as bigint) as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
   nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), c._merge_entity_rank) filter (where {{ has_value(v, 'c', plan) }}), '') as {{ sql_name(v.column) }},
   min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, c._merge_entity_rank) filter (where {{ has_value(v, 'c', plan) }}) as {{ sql_name('_merge_ord_' ~ v.column) }}

@@ -37,10 +37,10 @@ select
     when k.record is null then 'no_valid_key'
     else 'unmatched'
   end as match_status,
-  e.match_tier,
-  e.matched_on,
+  e._merge_match_tier as match_tier,
+  e._merge_matched_on as matched_on,
   e._merge_entity_id as entity_id,
-  cast(coalesce(e.n_enriched_rows, 0) as bigint) as n_enriched_rows,
+  cast(coalesce(e._merge_n_enriched_rows, 0) as bigint) as n_enriched_rows,
   coalesce(e._merge_is_shared, false) as duplicate_in_original,
   x.match_explanation
 from {{ ref('stg_original') }} as o
