@@ -224,7 +224,8 @@
   {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what the rows hold. -#}
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file)] | max -%}{%- endfor -%}
+  {#- long texts are copied once more on their way -#}
+  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file), 2 * bytes_of_row(file) - 500] | max -%}{%- endfor -%}
   {#- an entity is named by one of its records, and counted there -#}
   {%- set several = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), all_rows: (select count(*) from ' ~ ref('int_entities') ~ ')}) from '
     ~ ref('int_entities') ~ ' where n_records > 1 and record = entity')) -%}
@@ -239,7 +240,9 @@
   {#- those that are linked and those that are not are consolidated one after the other -#}
   {%- set bytes_linked = linked.n * width.entity + linked['rows'] * width.row -%}
   {%- set bytes_of_others = (several.n - linked.n) * width.entity + (several['rows'] - linked['rows']) * width.row -%}
-  {%- do return({'n': parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, several['rows']), 'firsts': none}) -%}
+  {#- one part is read from all files at once, and each of them takes memory -#}
+  {%- set fewest = 2 if plan.files | length > 9 and several['rows'] > 10000 else 1 -%}
+  {%- do return({'n': [fewest, parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, several['rows'])] | max, 'firsts': none}) -%}
 {% endmacro %}
 
 
@@ -277,9 +280,12 @@
 
 {% macro parts_of_originals(plan) %}
   {#- A slice of the result is joined and put in order in memory. -#}
-  {%- set width = namespace(row=2 * bytes_of_row(plan.files[0]) + 24 * (plan.crm | length + plan.vendor | length) + 400) -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, 2 * bytes_of_row(plan.files[0]) + 2 * bytes_of_row(file) + 24 * (plan.crm | length + plan.vendor | length) + 400] | max -%}{%- endfor -%}
-  {%- set size = [[(memory_limit() * 0.4 / width.row) | int, 100] | max, most_rows()] | min -%}
+  {%- set columns = plan.crm | length + plan.vendor | length -%}
+  {%- set width = namespace(vendor=0) -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set width.vendor = [width.vendor, bytes_of_row(file)] | max -%}{%- endfor -%}
+  {#- each column has buffers of its own; many of them take more than their rows -#}
+  {%- set row = 2 * bytes_of_row(plan.files[0]) + 2 * width.vendor + 24 * columns + columns * columns // 10 + 400 -%}
+  {%- set size = [[(memory_limit() * 0.4 / row) | int, 100] | max, most_rows()] | min -%}
   {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
