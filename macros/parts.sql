@@ -60,7 +60,7 @@
         copy (
           {{ compiled_code }}
         ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%05d' | format(part) ~ '.parquet')) }}
-        (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
+        (format parquet, compression lz4, row_group_size {{ rows_of_a_group() }}, use_tmp_file true)
       {%- endcall -%}
       {%- do finish(part, parts) -%}
     {%- endfor -%}
@@ -203,6 +203,14 @@
 {% endmacro %}
 
 
+{% macro rows_of_a_group() %}
+  {#- Rows of a Parquet row group, which is read whole: as many as of the file with the longest rows. -#}
+  {%- set fewest = namespace(rows=50000) -%}
+  {%- for file in merge_plan().files -%}{%- set fewest.rows = [fewest.rows, rows_together(file)] | min -%}{%- endfor -%}
+  {%- do return(fewest.rows) -%}
+{% endmacro %}
+
+
 {% macro most_rows() %}
   {#- The most rows that a part may have, for tests and for those who know better. -#}
   {%- do return(env_var('CRM_MERGE_PART_ROWS', '1000000000') | int) -%}
@@ -281,10 +289,11 @@
 {% macro parts_of_originals(plan) %}
   {#- A slice of the result is joined and put in order in memory. -#}
   {%- set columns = plan.crm | length + plan.vendor | length -%}
+  {%- set crm = bytes_of_row(plan.files[0]) -%}
   {%- set width = namespace(vendor=0) -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set width.vendor = [width.vendor, bytes_of_row(file)] | max -%}{%- endfor -%}
-  {#- each column has buffers of its own; many of them take more than their rows -#}
-  {%- set row = 2 * bytes_of_row(plan.files[0]) + 2 * width.vendor + 24 * columns + columns * columns // 10 + 400 -%}
+  {#- long texts are copied once more on their way; each column has buffers of its own, and many of them take more than their rows -#}
+  {%- set row = [2 * crm, 8 * crm - 3000] | max + [2 * width.vendor, 8 * width.vendor - 3000] | max + 24 * columns + columns * columns // 4 + 400 -%}
   {%- set size = [[(memory_limit() * 0.4 / row) | int, 100] | max, most_rows()] | min -%}
   {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
