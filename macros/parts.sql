@@ -233,7 +233,7 @@
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
   {#- long texts are copied once more on their way -#}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file), 2 * bytes_of_row(file) - 500] | max -%}{%- endfor -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file), 8 * bytes_of_row(file) - 3500] | max -%}{%- endfor -%}
   {#- an entity is named by one of its records, and counted there -#}
   {%- set several = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), all_rows: (select count(*) from ' ~ ref('int_entities') ~ ')}) from '
     ~ ref('int_entities') ~ ' where n_records > 1 and record = entity')) -%}
@@ -255,9 +255,11 @@
 
 
 {% macro parts_of_disputes(plan) %}
-  {#- About 300 bytes of each candidate are held. -#}
+  {#- About 300 bytes of each candidate are held, and its text where that is long. -#}
+  {%- set candidate = namespace(bytes=300) -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set candidate.bytes = [candidate.bytes, 4 * bytes_of_row(file) - 3500] | max -%}{%- endfor -%}
   {%- set candidates = query_value('select count(*) from ' ~ ref('int_conflicts')) | int -%}
-  {%- do return({'n': parts_for(candidates * 300, 0.5, candidates), 'firsts': none}) -%}
+  {%- do return({'n': parts_for(candidates * candidate.bytes, 0.5, candidates), 'firsts': none}) -%}
 {% endmacro %}
 
 
