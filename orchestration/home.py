@@ -156,6 +156,10 @@ def _locked(place: Path) -> int | None:
         lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except FileNotFoundError:  # a sweep removed a folder between the two
         return None
+    except FileExistsError:  # or between two looks of mkdir; else it is a file
+        if os.path.lexists(place) and not place.is_dir():
+            raise
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(lock), os.stat(place / LOCK, follow_symlinks=False)):

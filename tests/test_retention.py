@@ -481,6 +481,24 @@ def test_a_sweep_killed_at_every_step_is_finished_by_the_next(tmp_path):
     assert process.returncode == 0 and allowed > 40
 
 
+def test_a_folder_that_a_sweep_removes_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+    """mkdir found it there, and then did not; a file that stays is an error."""
+    make, missed = os.mkdir, []
+
+    def mkdir(path, *arguments):
+        if not missed:
+            missed.append(path)
+            raise FileExistsError(17, "File exists", str(path))
+        make(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with homes.held(tmp_path / "m"):
+        assert missed and (tmp_path / "m" / ".lock").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError), homes.held(tmp_path / "file"):
+        pass
+
+
 def test_runs_that_begin_while_sweeps_go_on(tmp_path):
     """A run has its directory to itself, whole, however often it was swept the moment before."""
     worker = """
