@@ -60,7 +60,7 @@
         copy (
           {{ compiled_code }}
         ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%05d' | format(part) ~ '.parquet')) }}
-        (format parquet, compression lz4, row_group_size {{ rows_of_a_group() }}, use_tmp_file true)
+        (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
       {%- endcall -%}
       {%- do finish(part, parts) -%}
     {%- endfor -%}
@@ -203,14 +203,6 @@
 {% endmacro %}
 
 
-{% macro rows_of_a_group() %}
-  {#- Rows of a Parquet row group, which is read whole: as many as of the file with the longest rows. -#}
-  {%- set fewest = namespace(rows=50000) -%}
-  {%- for file in merge_plan().files -%}{%- set fewest.rows = [fewest.rows, rows_together(file)] | min -%}{%- endfor -%}
-  {%- do return(fewest.rows) -%}
-{% endmacro %}
-
-
 {% macro most_rows() %}
   {#- The most rows that a part may have, for tests and for those who know better. -#}
   {%- do return(env_var('CRM_MERGE_PART_ROWS', '1000000000') | int) -%}
@@ -232,8 +224,7 @@
   {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what the rows hold. -#}
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
-  {#- long texts are copied once more on their way -#}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_of_row(file), 8 * bytes_of_row(file) - 3500] | max -%}{%- endfor -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_held_of_row(file)] | max -%}{%- endfor -%}
   {#- an entity is named by one of its records, and counted there -#}
   {%- set several = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), all_rows: (select count(*) from ' ~ ref('int_entities') ~ ')}) from '
     ~ ref('int_entities') ~ ' where n_records > 1 and record = entity')) -%}
@@ -257,7 +248,7 @@
 {% macro parts_of_disputes(plan) %}
   {#- About 300 bytes of each candidate are held, and its text where that is long. -#}
   {%- set candidate = namespace(bytes=300) -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set candidate.bytes = [candidate.bytes, 4 * bytes_of_row(file) - 3500] | max -%}{%- endfor -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set candidate.bytes = [candidate.bytes, bytes_held_of_row(file) - 500] | max -%}{%- endfor -%}
   {%- set candidates = query_value('select count(*) from ' ~ ref('int_conflicts')) | int -%}
   {%- do return({'n': parts_for(candidates * candidate.bytes, 0.5, candidates), 'firsts': none}) -%}
 {% endmacro %}
@@ -291,11 +282,10 @@
 {% macro parts_of_originals(plan) %}
   {#- A slice of the result is joined and put in order in memory. -#}
   {%- set columns = plan.crm | length + plan.vendor | length -%}
-  {%- set crm = bytes_of_row(plan.files[0]) -%}
-  {%- set width = namespace(vendor=0) -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.vendor = [width.vendor, bytes_of_row(file)] | max -%}{%- endfor -%}
-  {#- long texts are copied once more on their way; each column has buffers of its own, and many of them take more than their rows -#}
-  {%- set row = [2 * crm, 8 * crm - 3000] | max + [2 * width.vendor, 8 * width.vendor - 3000] | max + 24 * columns + columns * columns // 4 + 400 -%}
+  {%- set widest = namespace(vendor=0) -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set widest.vendor = [widest.vendor, bytes_of_row(file) + bytes_held_of_row(file)] | max -%}{%- endfor -%}
+  {#- each column has buffers of its own, and many of them take more than their rows -#}
+  {%- set row = bytes_of_row(plan.files[0]) + bytes_held_of_row(plan.files[0]) + widest.vendor + 24 * columns + columns * columns // 10 + 400 -%}
   {%- set size = [[(memory_limit() * 0.4 / row) | int, 100] | max, most_rows()] | min -%}
   {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
@@ -305,4 +295,11 @@
 {% macro bytes_of_row(file) %}
   {#- About how large a row of a file is; Parquet is smaller than what it holds. -#}
   {%- do return(file.bytes * (8 if file.way == 'parquet' else 1) // [file.physical_rows, 1] | max + 1) -%}
+{% endmacro %}
+
+
+{% macro bytes_held_of_row(file) %}
+  {#- What a row takes where rows are joined and sorted: of long ones several copies, since an engine reads and hands on 2,048 rows at a time
+      whatever they hold. Measured with cells of 20,000 characters. -#}
+  {%- do return([bytes_of_row(file), 8 * bytes_of_row(file) - 3500] | max) -%}
 {% endmacro %}
