@@ -31,14 +31,14 @@
   {%- set agree = 'min(' ~ column.form ~ ') = max(' ~ column.form ~ ')' -%}
   {%- do return({
     'value': 'case when ' ~ agree ~ ' then min(' ~ column.value ~ ') end',
-    'ord': 'case when ' ~ agree ~ ' then min(_merge_ord) filter (where ' ~ column.value ~ ' = ' ~ column.least ~ ') end',
+    'ord': 'case when ' ~ agree ~ ' then min(case when ' ~ column.value ~ ' = ' ~ column.least ~ ' then _merge_ord end) end',
   }) -%}
 {% endmacro %}
 
 {% macro fold_collect(column) %}
   {%- do return({
-    'value': join_in_order(column.value, "'; '", '_merge_ord') ~ ' filter (where ' ~ column.is_first ~ ')',
-    'ord': 'min(_merge_ord) filter (where ' ~ column.value ~ ' is not null)',
+    'value': join_in_order('case when ' ~ column.is_first ~ ' then ' ~ column.value ~ ' end', "'; '", '_merge_ord'),
+    'ord': 'min(case when ' ~ column.value ~ ' is not null then _merge_ord end)',
   }) -%}
 {% endmacro %}
 

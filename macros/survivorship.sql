@@ -70,9 +70,9 @@
   {%- if fold -%}{%- do return(fold(column)) -%}{%- endif -%}
   {%- set rank = 'r.' ~ rank_column(v) -%}
   {%- if survives_whole(v) -%}
-    {#- max_by may skip a null on one engine and return it on another: an empty text stands for it. -#}
+    {#- max_by may skip a null value on one engine and return it on another: an empty text stands for it. A null rank is skipped by all. -#}
     {%- do return({
-      'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ ') filter (where ' ~ rank ~ " is not null), '')",
+      'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ "), '')",
       'ord': ord_of('max(' ~ rank ~ ')', v),
     }) -%}
   {%- endif -%}

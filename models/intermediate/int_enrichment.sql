@@ -17,7 +17,8 @@ select
 from {{ ref('int_enriched_consolidated') }}
 where _merge_n_entities = 1 and {{ within('originals', '_merge_original_row') }}
 union all
--- an original of several entities: what its first entity lacks comes from the next that has it
+-- an original of several entities: what its first entity lacks comes from the next that has it (not by `filter`, which holds every
+-- column once more for each column on DuckDB)
 select
   c._merge_original_row as _merge_row,
   min_by(c._merge_entity, c._merge_entity_rank) as _merge_entity,
@@ -29,8 +30,8 @@ select
   max(case when c._merge_is_shared then 1 else 0 end) = 1 as _merge_is_shared,
   cast(sum(c._merge_n_records) as bigint) as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
-  nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), c._merge_entity_rank) filter (where {{ has_value(v, 'c', plan) }}), '') as {{ sql_name(v.column) }},
-  min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, c._merge_entity_rank) filter (where {{ has_value(v, 'c', plan) }}) as {{ sql_name('_merge_ord_' ~ v.column) }}
+  nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end), '') as {{ sql_name(v.column) }},
+  min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end) as {{ sql_name('_merge_ord_' ~ v.column) }}
   {%- endfor %}
 from {{ ref('int_enriched_consolidated') }} as c
 where c._merge_n_entities > 1 and {{ within('originals', 'c._merge_original_row') }}

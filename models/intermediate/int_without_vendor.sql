@@ -65,7 +65,7 @@ offered as (
     {%- for v in columns %}
     {%- set any_of_group = [] %}
     {%- for m in columns if m.index == v.index or (survives_whole(v) and m.column in v.group.columns) %}{% do any_of_group.append('has_' ~ m.index ~ ' = 1') %}{% endfor %},
-    min_by(has_{{ v.index }}, entity_rank) filter (where {{ any_of_group | join(' or ') }}) as has_{{ v.index }}
+    min_by(has_{{ v.index }}, case when {{ any_of_group | join(' or ') }} then entity_rank end) as has_{{ v.index }}
     {%- endfor %}
   from offers
   group by original_row, vendor_number
