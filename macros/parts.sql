@@ -298,6 +298,14 @@
 {% endmacro %}
 
 
+{% macro rows_are_large(plan) %}
+  {#- Are rows so wide or so long that what is done at once for all rows of other merges is better done in parts? It costs a scan per part. -#}
+  {%- set longest = namespace(row=0) -%}
+  {%- for file in plan.files -%}{%- set longest.row = [longest.row, bytes_of_row(file)] | max -%}{%- endfor -%}
+  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000) -%}
+{% endmacro %}
+
+
 {% macro bytes_held_of_row(file) %}
   {#- What a row takes where rows are joined and sorted: of long ones several copies, since an engine reads and hands on 2,048 rows at a time
       whatever they hold. Measured with cells of 20,000 characters. -#}

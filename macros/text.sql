@@ -21,6 +21,12 @@
 {%- endmacro %}
 
 
+{% macro digest_of_long(text) -%}
+  {#- A text to compare by: itself, or a digest of one that is long. What is blank stays blank. -#}
+  case when length({{ text }}) > 200 and not {{ is_empty(text) }} then concat('md5 ', md5({{ text }})) else {{ text }} end
+{%- endmacro %}
+
+
 {% macro is_blank(text, is_name=false) -%}
   {#- A blank key or candidate value: also the sentinels of seeds/reference/blank_sentinels.csv; in a name
       column those that are names as well (Null, Na) are not blank. -#}

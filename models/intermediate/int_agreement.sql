@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', over='entities', in_files=true) }}
 {%- set plan = merge_plan() %}
 with linked as (
   select
@@ -20,5 +21,6 @@ select
 from linked as l
 inner join {{ ref('int_entities') }} as e on l.entity = e.entity
 inner join {{ ref('stg_forms') }} as s on e.record = s.record
-where l.n_records > 1 or l.n_entities > 1
+where (l.n_records > 1 or l.n_entities > 1)
+{%- if rows_are_large(plan) %} and {{ part_of('e.entity') }}{% endif %}
 group by e.entity

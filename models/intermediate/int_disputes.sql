@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', over='disputes') }}
+{{ config(materialized='in_parts', over='disputes', in_files=true) }}
 -- depends_on: {{ ref('int_enriched_consolidated') }}
 {%- set plan = merge_plan() %}
 {%- set smallest = [] %}

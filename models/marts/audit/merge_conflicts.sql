@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('int_conflicts') }}
+{{ config(materialized='in_parts', over='originals', in_files=true) }}
 {%- set plan = merge_plan() %}
 {%- set collected = [] %}
 {%- for v in plan.vendor if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endfor %}
@@ -45,6 +46,9 @@ by_row as (
   inner join {{ ref('int_matches') }} as m on d.entity = m.entity
   inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
   inner join {{ ref('stg_forms') }} as s on m.original_row = s.record
+  {%- if rows_are_large(plan) %}
+  where {{ within('originals', 'm.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 's.record') }}
+  {%- endif %}
 )
 
 select

@@ -60,35 +60,14 @@ held as (
   )
 ),
 
--- what other vendors say of the same people
-beside as (
-  select
-    s.vendor_number
-    {%- for v in plan.vendor %}
-    {%- set comparable = 's.form_' ~ v.index ~ ' is not null and a.first_vendor_' ~ v.index ~ ' <> a.last_vendor_' ~ v.index %},
-    count_if({{ comparable }}) as compared_{{ v.index }},
-    count_if({{ comparable }} and a.least_{{ v.index }} = a.greatest_{{ v.index }}) as agreed_{{ v.index }}
-    {%- endfor %}
-  from {{ ref('int_agreement') }} as a
-  inner join {{ ref('int_entities') }} as e on a.entity = e.entity
-  inner join {{ ref('stg_forms') }} as s on e.record = s.record
-  group by s.vendor_number
-),
-
 beside_vendors as (
   select
     vendor_number,
-    cast(substr(place, 2) as int) as column_number,
-    compared,
-    agreed
-  from beside unpivot include nulls (
-    (compared, agreed) for place in (
-      {%- for v in plan.vendor %}
-      (compared_{{ v.index }}, agreed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
-      {%- else %}(vendor_number, vendor_number) as c0
-      {%- endfor %}
-    )
-  )
+    column_number,
+    sum(compared) as compared,
+    sum(agreed) as agreed
+  from {{ ref('int_vendor_agreement') }}
+  group by vendor_number, column_number
 ),
 
 -- where vendors of an entity disagree, some of them may still agree
@@ -168,34 +147,14 @@ disputes as (
   group by vendor_number, column_number
 ),
 
--- which vendors a CRM row has a value from, where it is not only one
-reach as (
-  select
-    m.original_row
-    {%- for v in plan.vendor %},
-    min(a.first_vendor_{{ v.index }}) as first_vendor_{{ v.index }},
-    max(a.last_vendor_{{ v.index }}) as last_vendor_{{ v.index }}
-    {%- endfor %}
-  from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_agreement') }} as a on m.entity = a.entity
-  group by m.original_row
-),
-
 given as (
   select
-    f.vendor_number,
-    p.column_number,
-    count(*) as cells_given,
-    count_if(not coalesce(case p.column_number
-      when 0 then false
-      {%- for v in plan.vendor %}
-      when {{ v.index }} then r.first_vendor_{{ v.index }} <> r.last_vendor_{{ v.index }}
-      {%- endfor %}
-    end, false)) as exclusive_fills
-  from {{ ref('int_cells') }} as p
-  inner join {{ ref('stg_files') }} as f on {{ file_of('p.record') }} = f.file_order
-  left join reach as r on p.original_row = r.original_row
-  group by f.vendor_number, p.column_number
+    vendor_number,
+    column_number,
+    sum(cells_given) as cells_given,
+    sum(exclusive_fills) as exclusive_fills
+  from {{ ref('int_vendor_fills') }}
+  group by vendor_number, column_number
 ),
 
 missed as (

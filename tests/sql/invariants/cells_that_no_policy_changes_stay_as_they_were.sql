@@ -3,13 +3,23 @@
 {%- set plan = merge_plan() %}
 {%- set policy_of = {} %}
 {%- for v in plan.vendor if v.header %}{% do policy_of.update({v.header: v.policy}) %}{% endfor %}
+-- original and result are joined whole: long cells would have to fit in memory
 with results as (
-  select *
+  select
+    _merge_position,
+    match_quality
+    {%- for h in plan.crm %},
+    {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
+    {%- endfor %}
   from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
 
 originals as (
-  select *
+  select
+    _merge_position
+    {%- for h in plan.crm %},
+    {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
+    {%- endfor %}
   from {{ ref('stg_original') }}
 )
 
