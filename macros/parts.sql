@@ -35,7 +35,7 @@
         closes files at each flush. #}
     {%- do run_query('set partitioned_write_flush_threshold = ' ~ (65536 if parts_of(into).n <= 100 else 524288)) -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) -%}
+      {%- do enter_part(over, part) if names_parts -%}
       {%- call statement('part', auto_begin=false) -%}
         copy (
           select *, {{ config.require('into_key') }} % {{ parts_of(into).n }} as {{ into }}
@@ -47,7 +47,7 @@
       {%- endcall -%}
       {%- do finish(part, parts) -%}
     {%- endfor -%}
-    {%- do leave_parts(over) -%}
+    {%- do leave_parts(over) if names_parts -%}
     {%- do fill_empty_parts(into, compiled_code) -%}
     {%- call statement('main', auto_begin=false) -%}
       create or replace view {{ target }} as
@@ -55,7 +55,7 @@
     {%- endcall -%}
   {%- elif in_files -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) -%}
+      {%- do enter_part(over, part) if names_parts -%}
       {%- call statement('part', auto_begin=false) -%}
         copy (
           {{ compiled_code }}
@@ -64,7 +64,7 @@
       {%- endcall -%}
       {%- do finish(part, parts) -%}
     {%- endfor -%}
-    {%- do leave_parts(over) -%}
+    {%- do leave_parts(over) if names_parts -%}
     {%- call statement('main', auto_begin=false) -%}
       create or replace view {{ target }} as
       select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*.parquet', hive_partitioning = false)
@@ -76,7 +76,7 @@
     {%- endcall -%}
   {%- else -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) -%}
+      {%- do enter_part(over, part) if names_parts -%}
       {%- do run_query('begin') -%}
       {%- call statement('main' if loop.last else 'part', auto_begin=false) -%}
         {{ 'create or replace table ' ~ target ~ ' as' if part == 0 else 'insert into ' ~ target }}
@@ -87,7 +87,7 @@
     {%- else -%}
       {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
     {%- endfor -%}
-    {%- do leave_parts(over) -%}
+    {%- do leave_parts(over) if names_parts -%}
   {%- endif -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {%- do persist_docs(target, model) -%}
@@ -299,10 +299,11 @@
 
 
 {% macro rows_are_large(plan) %}
-  {#- Are rows so wide or so long that what is done at once for all rows of other merges is better done in parts? It costs a scan per part. -#}
+  {#- Are rows so wide or so long (or does somebody want so small parts) that what is done at once for all rows of other merges is done in
+      parts as well? It costs a scan of all comparison forms per part. -#}
   {%- set longest = namespace(row=0) -%}
   {%- for file in plan.files -%}{%- set longest.row = [longest.row, bytes_of_row(file)] | max -%}{%- endfor -%}
-  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000) -%}
+  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or most_rows() < 1000000000) -%}
 {% endmacro %}
 
 

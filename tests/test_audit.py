@@ -10,6 +10,7 @@ import unicodedata
 from pathlib import Path
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import oracle
 from tests.audit_oracle import audit
@@ -64,6 +65,21 @@ def scorecard_of(merge) -> dict[tuple[str, str], dict]:
 @given(case=audited())
 def test_the_audit_equals_the_oracle(runner, folder, seeds, case):  # noqa: F811
     """Every row of every audit table, and of the result that they speak of."""
+    equals_the_oracle(runner, folder, seeds, case)
+
+
+@rules(8)
+@given(case=audited(), rows=st.sampled_from(["1", "2", "5"]))
+def test_the_audit_in_many_parts_equals_the_oracle(runner, folder, seeds, monkeypatch, case, rows):  # noqa: F811
+    """What the audit does at once, unless rows are large, is done in parts as well."""
+    monkeypatch.setenv("CRM_MERGE_PART_ROWS", rows)
+    try:
+        equals_the_oracle(runner, folder, seeds, case)
+    finally:
+        monkeypatch.undo()
+
+
+def equals_the_oracle(runner, folder, seeds, case):  # noqa: F811
     expected = audit(case.spec, case.original, case.enriched, **seeds)
     merge = run(runner, folder, case, select=AUDIT)
     result = oracle.merge(case.spec, case.original, case.enriched, **seeds)
@@ -80,6 +96,8 @@ def test_the_audit_equals_the_oracle(runner, folder, seeds, case):  # noqa: F811
     net_new = merge.table("unmatched_enriched")
     assert (net_new.headers, net_new.rows) == expected.unmatched
     assert conflicts_of(merge) == expected.conflicts
+    order = merge.query("select original_row from merge_conflicts")
+    assert order == sorted(order) and len(order) == len(expected.conflicts)
     assert scorecard_of(merge) == expected.scorecard
 
 
