@@ -11,7 +11,8 @@
     Stretches and slices are cut from relations whose rows are in that order, so that an engine skips what is not in them. A
     relation that is sorted into parts is Parquet files with a view over them: whoever has said which part is being
     built reads that part's files only, and whoever has not, reads everything. With `in_files` rows that are not sorted are
-    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does. -#}
+    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does. What is `lazy` is a view where it has nothing to
+    sort or keep, or until rows are large. -#}
 
 {% materialization in_parts, adapter='duckdb' %}
   {%- set target = this.incorporate(type='table') -%}
@@ -25,6 +26,7 @@
   {%- set parts = parts_of(over).n if names_parts else 1 -%}
   {#- what only sorts has nothing to do where there is one part, and what names no part nothing to keep #}
   {%- set is_view = config.get('lazy', false) and (not names_parts or (not sorted and over != into)) -%}
+  {%- if config.get('lazy') == 'until rows are large' -%}{%- set is_view = not rows_are_large(merge_plan()) -%}{%- endif -%}
   {%- set sorted = sorted and not is_view -%}
   {%- set in_files = config.get('in_files', false) and not sorted and not is_view -%}
   {%- if sorted or is_view or in_files -%}{%- set target = this.incorporate(type='view') -%}{%- endif -%}

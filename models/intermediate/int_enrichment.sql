@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='in_parts', over='originals', in_files=true, lazy='until rows are large') }}
 {%- set plan = merge_plan() %}
 select
   _merge_original_row as _merge_row,
