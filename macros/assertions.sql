@@ -43,7 +43,7 @@
     {%- for file in plan.assertions -%}
       {%- set path = readable_path(file, plan, problems) -%}
       {%- if not problems -%}
-        {%- do run_query('copy (' ~ landed_assertions(file, plan, path) ~ ') to ' ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, preserve_order true)') -%}
+        {%- do run_statement('copy (' ~ landed_assertions(file, plan, path) ~ ') to ' ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, preserve_order true)') -%}
         {%- do problems.extend(fromjson(query_value(assertion_problems(file, plan)))) -%}
       {%- endif -%}
     {%- endfor -%}

@@ -93,7 +93,7 @@
     {%- endset -%}
     {%- do scratch('merge_next', next) -%}
     {%- do drop_scratch(['merge_settled']) -%}
-    {%- do run_query('alter table merge_next rename to merge_settled') -%}
+    {%- do run_statement('alter table merge_next rename to merge_settled') -%}
     {%- set left.bad = query_value('select count(*) from merge_bad') | int -%}
     {%- do drop_scratch(['merge_part', 'merge_bad']) -%}
   {%- endfor -%}
@@ -101,7 +101,7 @@
 {% endmacro %}
 
 
-{% macro drop_scratch(names) %}{% for name in names %}{% do run_query('drop table ' ~ name) %}{% endfor %}{% endmacro %}
+{% macro drop_scratch(names) %}{% for name in names %}{% do run_statement('drop table ' ~ name) %}{% endfor %}{% endmacro %}
 
 
 {% macro contract(edges, name) %}
@@ -180,7 +180,7 @@
     {%- endset -%}
     {%- do scratch(chosen ~ '_ends', compose) -%}
     {%- do drop_scratch([chosen, later]) -%}
-    {%- do run_query('alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
+    {%- do run_statement('alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
   {%- endfor -%}
   {%- set named -%}
     {% if state.round > 0 -%}

@@ -3,7 +3,7 @@
 
 {% macro begin_journal() %}
   {#- Forgets what an earlier run finished, unless this one resumes it and spec and files are the same. -#}
-  {%- do run_query('create table if not exists ' ~ journal() ~ ' (entry varchar, content varchar)') -%}
+  {%- do run_statement('create table if not exists ' ~ journal() ~ ' (entry varchar, content varchar)') -%}
   {%- set number = content_number() -%}
   {%- set same = recall('merge') == number -%}
   {%- if resumes() -%}
@@ -36,7 +36,7 @@
 
 {% macro remember(entry, content) %}
   {%- if journal_entries() is not none -%}
-    {%- do run_query('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry) ~ '; insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
+    {%- do run_statement('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry) ~ '; insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
     {%- do journal_entries().update({entry: content}) -%}
   {%- endif -%}
 {% endmacro %}
@@ -47,7 +47,7 @@
   {%- set gone = [] -%}
   {%- for entry in journal_entries() or {} if entry.startswith(beginning) -%}{%- do gone.append(entry) -%}{%- endfor -%}
   {%- if gone -%}
-    {%- do run_query('delete from ' ~ journal() ~ ' where starts_with(entry, ' ~ sql_text(beginning) ~ ')') -%}
+    {%- do run_statement('delete from ' ~ journal() ~ ' where starts_with(entry, ' ~ sql_text(beginning) ~ ')') -%}
     {%- for entry in gone -%}{%- do journal_entries().pop(entry) -%}{%- endfor -%}
   {%- endif -%}
 {% endmacro %}

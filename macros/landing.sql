@@ -29,7 +29,7 @@
   {#- The plan beside the files, with the reference values that models ask for: for an engine that knows nothing but what was landed. -#}
   {%- for tier in plan.tiers + plan.evidence -%}{%- do blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) -%}{%- endfor -%}
   {%- set landed = {'spec': spec_number(), 'plan': plan, 'references': graph.merge_references} -%}
-  {%- do run_query('copy (select ' ~ sql_text(tojson(landed)) ~ ' as plan) to ' ~ sql_text(landed_plan_path(plan.directory)) ~ ' (format parquet)') -%}
+  {%- do run_statement('copy (select ' ~ sql_text(tojson(landed)) ~ ' as plan) to ' ~ sql_text(landed_plan_path(plan.directory)) ~ ' (format parquet)') -%}
 {% endmacro %}
 
 
@@ -55,7 +55,7 @@
     {%- set plan = merge_plan() -%}
     {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished forms ' ~ file.k)) -%}
       {%- do graph.update({'merge_builds': invocation_id}) -%}
-      {%- do run_query('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
+      {%- do run_statement('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
       {%- do remember('finished forms ' ~ file.k, file.sha256) -%}
     {%- endfor -%}
   {%- endif -%}
@@ -270,11 +270,11 @@
   {#- Lands a file's rows and its rejects the way its profile says; returns how many rows were read. -#}
   {%- set path = readable_path(file, plan, problems) -%}
   {%- if problems -%}{%- do return(0) -%}{%- endif -%}
-  {%- do run_query(
+  {%- do run_statement(
     'copy (' ~ landed_rows(file, plan, path) ~ ') to '
     ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')'
   ) -%}
-  {%- do run_query(
+  {%- do run_statement(
     'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
     ~ (read_pinned(rejects_copy(file, plan), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text']) if path != file.path
        else '(select null as source_row, null as line, null as byte_position, cast(null as varchar) as reason, cast(null as varchar) as raw_text limit 0)')

@@ -35,7 +35,7 @@
   {%- if sorted -%}
     {#- Rows that a thread holds while it sorts them: DuckDB's half million take 150 MB and a third more time, but from 100 parts on it
         closes files at each flush. #}
-    {%- do run_query('set partitioned_write_flush_threshold = ' ~ (65536 if parts_of(into).n <= 100 else 524288)) -%}
+    {%- do run_statement('set partitioned_write_flush_threshold = ' ~ (65536 if parts_of(into).n <= 100 else 524288)) -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
       {%- do enter_part(over, part) if names_parts -%}
       {%- call statement('part', auto_begin=false) -%}
@@ -79,13 +79,13 @@
   {%- else -%}
     {%- for part in range(parts) if not is_finished(part, parts) -%}
       {%- do enter_part(over, part) if names_parts -%}
-      {%- do run_query('begin') -%}
+      {%- do run_statement('begin') -%}
       {%- call statement('main' if loop.last else 'part', auto_begin=false) -%}
         {{ 'create or replace table ' ~ target ~ ' as' if part == 0 else 'insert into ' ~ target }}
         {{ compiled_code }}
       {%- endcall -%}
       {%- do finish(part, parts) -%}
-      {%- do run_query('commit') -%}
+      {%- do run_statement('commit') -%}
     {%- else -%}
       {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
     {%- endfor -%}
@@ -154,7 +154,7 @@
       {%- endif -%}
       {%- set settings = [] -%}
       {%- for name, value in values.items() -%}{%- do settings.append('set variable ' ~ kind ~ '_' ~ name ~ ' = cast(' ~ value ~ ' as bigint)') -%}{%- endfor -%}
-      {%- do run_query(settings | join('; ')) -%}
+      {%- do run_statement(settings | join('; ')) -%}
     {%- endif -%}
   {%- endif -%}
 {% endmacro %}
@@ -164,7 +164,7 @@
   {%- if kind is not none and parts_of(kind).n > 1 -%}
     {%- set settings = [] -%}
     {%- for name in ['part', 'parts', 'first', 'last'] -%}{%- do settings.append('reset variable ' ~ kind ~ '_' ~ name) -%}{%- endfor -%}
-    {%- do run_query(settings | join('; ')) -%}
+    {%- do run_statement(settings | join('; ')) -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -179,9 +179,9 @@
   {%- set nothing = 'copy (select * from (' ~ sql ~ '\n) as rows_of_parts limit 0) to ' -%}
   {%- set empty = [] -%}
   {%- for part in range(parts_of(kind).n) if part | string not in there -%}{%- do empty.append(part) -%}{%- endfor -%}
-  {%- do run_query(nothing ~ sql_text(path) ~ options) if empty -%}
+  {%- do run_statement(nothing ~ sql_text(path) ~ options) if empty -%}
   {%- for part in empty -%}
-    {%- do run_query(nothing ~ sql_text(path ~ '/' ~ kind ~ '=' ~ part) ~ options) -%}
+    {%- do run_statement(nothing ~ sql_text(path ~ '/' ~ kind ~ '=' ~ part) ~ options) -%}
   {%- endfor -%}
 {% endmacro %}
 

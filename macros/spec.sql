@@ -17,7 +17,7 @@
     {%- set problems = fromjson(query_value('select crm_disk_problems(' ~ sql_text(tojson(disk)) ~ ')')) -%}
     {%- if problems -%}{%- do refuse('There is too little room on a disk.', problems) -%}{%- endif -%}
     {#- The buffers of large rows stay with the allocator, slice after slice, unless they are given back; of small ones that takes a fifth of the time for little. -#}
-    {%- if rows_are_large(plan) -%}{%- do run_query("set allocator_bulk_deallocation_flush_threshold = '1MB'") -%}{%- endif -%}
+    {%- if rows_are_large(plan) -%}{%- do run_statement("set allocator_bulk_deallocation_flush_threshold = '1MB'") -%}{%- endif -%}
     {%- do begin_journal() -%}
   {%- endif -%}
 {% endmacro %}

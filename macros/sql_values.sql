@@ -21,8 +21,14 @@
 {% endmacro %}
 
 
+{% macro run_statement(sql) %}
+  {#- Runs what gives no rows. dbt's run_query would ask for some and guess their types. -#}
+  {%- do adapter.execute(sql, auto_begin=false, fetch=false) -%}
+{% endmacro %}
+
+
 {% macro query_rows(sql) %}
-  {#- The rows that a query gives, their values as they are (run_query would guess types). -#}
+  {#- The rows that a query gives, their values as they are. -#}
   {%- call statement('query_rows', fetch_result=true, auto_begin=false) -%}{{ sql }}{%- endcall -%}
   {%- do return(load_result('query_rows')['data']) -%}
 {% endmacro %}

@@ -93,8 +93,8 @@
   {%- call statement('scratch', auto_begin=false) -%}create or replace temp table {{ name }} as {{ sql }}{%- endcall -%}
 {% endmacro %}
 {% macro spark__scratch(name, sql) %}
-  {%- do run_query('drop table if exists ' ~ name) -%}
-  {%- do run_query('create table ' ~ name ~ ' using parquet as ' ~ sql) -%}
+  {%- do run_statement('drop table if exists ' ~ name) -%}
+  {%- do run_statement('create table ' ~ name ~ ' using parquet as ' ~ sql) -%}
 {% endmacro %}
 
 {#- Is the entity, or the row, in the part that is being built? All are, where nobody asked for parts. -#}

@@ -53,7 +53,7 @@
     {%- set size = namespace(bytes=0) -%}
     {%- for file in merge_plan().files -%}{%- set size.bytes = size.bytes + bytes_of_row(file) * file.physical_rows -%}{%- endfor -%}
     {#- A shuffle has so many parts; Spark joins small ones itself. Its usual 200 take minutes for files of a few rows. -#}
-    {%- do run_query('set spark.sql.shuffle.partitions = ' ~ [4, (size.bytes // 8000000) | int] | max) -%}
+    {%- do run_statement('set spark.sql.shuffle.partitions = ' ~ [4, (size.bytes // 8000000) | int] | max) -%}
   {%- endif -%}
 {% endmacro %}
 {#- Files are landed already. -#}
@@ -87,7 +87,7 @@
 
 {% materialization components, adapter='spark' %}
   {{ run_hooks(pre_hooks) }}
-  {%- do run_query('use ' ~ adapter.quote(this.schema)) -%}
+  {%- do run_statement('use ' ~ adapter.quote(this.schema)) -%}
   {%- set leftovers = resolve_components(compiled_code) -%}
   {{ return(spark_table('select * from merge_settled', leftovers)) }}
 {% endmaterialization %}
