@@ -11,7 +11,8 @@
     Stretches and slices are cut from relations whose rows are in that order, so that an engine skips what is not in them. A
     relation that is sorted into parts is Parquet files with a view over them: whoever has said which part is being
     built reads that part's files only, and whoever has not, reads everything. With `in_files` rows that are not sorted are
-    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does. What is `lazy` is a view where it has nothing to
+    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does; who builds the same part of the same kind, or a part of it,
+    which the config calls `finer`, reads that one. What is `lazy` is a view where it has nothing to
     sort or keep, or until rows are large. -#}
 
 {% materialization in_parts, adapter='duckdb' %}
@@ -69,7 +70,7 @@
     {%- do leave_parts(over) if names_parts -%}
     {%- call statement('main', auto_begin=false) -%}
       create or replace view {{ target }} as
-      select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*.parquet', hive_partitioning = false)
+      select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.' || {{ file_of_part(over, parts) }} || '.parquet', hive_partitioning = false)
     {%- endcall -%}
   {%- elif is_view -%}
     {%- call statement('main', auto_begin=false) -%}
@@ -137,6 +138,17 @@
   {%- set old = load_cached_relation(this) -%}
   {%- if old is not none and old.type != target.type -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
 {% endmacro %}
+
+
+{% macro file_of_part(kind, parts) -%}
+  {#- SQL: which of a relation's files to read: of the part that is being built, or of all. -#}
+  {%- if parts == 1 -%} '*'
+  {%- else -%}
+    {%- set part = "getvariable('" ~ kind ~ "_part')" -%}
+    {%- if config.get('finer') -%}{%- set part = 'coalesce(' ~ part ~ ", getvariable('" ~ config.get('finer') ~ "_part') % " ~ parts ~ ')' -%}{%- endif -%}
+    coalesce(lpad(cast({{ part }} as varchar), 5, '0'), '*')
+  {%- endif -%}
+{%- endmacro %}
 
 
 {% macro parts_path(name) %}{% do return(merge_plan().directory ~ '/.crm-merge/parts/' ~ name) %}{% endmacro %}
@@ -248,11 +260,13 @@
 
 
 {% macro parts_of_disputes(plan) %}
-  {#- About 300 bytes of each candidate are held, and its text where that is long. -#}
+  {#- About 300 bytes of each candidate are held, and its text where that is long. Each is a part of one part of the entities, whose
+      file is all that is read for it: so many parts times so many have entities with the same rest by both. -#}
   {%- set candidate = namespace(bytes=300) -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set candidate.bytes = [candidate.bytes, bytes_held_of_row(file) - 500] | max -%}{%- endfor -%}
   {%- set candidates = query_value('select count(*) from ' ~ ref('int_conflicts')) | int -%}
-  {%- do return({'n': parts_for(candidates * candidate.bytes, 0.5, candidates), 'firsts': none}) -%}
+  {%- set entities = parts_of('entities').n -%}
+  {%- do return({'n': -(parts_for(candidates * candidate.bytes, 0.5, candidates) // -entities) * entities, 'firsts': none}) -%}
 {% endmacro %}
 
 
