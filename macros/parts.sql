@@ -260,13 +260,11 @@
 
 
 {% macro parts_of_disputes(plan) %}
-  {#- About 300 bytes of each candidate are held, and its text where that is long. Each is a part of one part of the entities, whose
+  {#- About 300 bytes of each candidate are held, and of long texts several copies. Each part is a part of one part of the entities, whose
       file is all that is read for it: so many parts times so many have entities with the same rest by both. -#}
-  {%- set candidate = namespace(bytes=300) -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set candidate.bytes = [candidate.bytes, bytes_held_of_row(file) - 500] | max -%}{%- endfor -%}
-  {%- set candidates = query_value('select count(*) from ' ~ ref('int_conflicts')) | int -%}
+  {%- set candidates = fromjson(query_value('select to_json({n: count(*), bytes: cast(coalesce(sum(300 + greatest(8 * strlen(value) - 4000, 0)), 0) as bigint)}) from ' ~ ref('int_conflicts'))) -%}
   {%- set entities = parts_of('entities').n -%}
-  {%- do return({'n': -(parts_for(candidates * candidate.bytes, 0.5, candidates) // -entities) * entities, 'firsts': none}) -%}
+  {%- do return({'n': -(parts_for(candidates.bytes, 0.5, candidates.n) // -entities) * entities, 'firsts': none}) -%}
 {% endmacro %}
 
 
