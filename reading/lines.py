@@ -13,6 +13,8 @@ REFERENCE = Path(__file__).resolve().parent.parent / "seeds" / "reference"
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNORECASE)
 NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
 
+LONG_NUMBER = re.compile(r"\d{5}|\d[\d\s().-]{7,}\d")
+
 # What a row says that has text in its first cell only, and is no row
 FOOTER = re.compile(
     r"(grand |sub)?totals?\b|sums?\b|count\b|(number of )?(rows|records)\b|\(?\d[\d.,]* (rows|records|results)|generated|exported|printed"
@@ -35,6 +37,17 @@ def looks_like_data(cells: list[str]) -> bool:
         return True
     numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in filled)
     return numbers * 2 >= len(filled) and numbers > 0
+
+
+def holds_values(cells: list[str]) -> bool:
+    """Says whether a line holds what no line of names does: values, an address anywhere, a long number, a word for a blank."""
+    text = "\0".join(cells)
+    return (
+        looks_like_data(cells)
+        or "@" in text
+        or bool(LONG_NUMBER.search(text))
+        or any(cell.strip().lower() in blank_words() for cell in cells)
+    )
 
 
 def is_footer(cells: list[str]) -> bool:

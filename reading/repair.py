@@ -22,7 +22,7 @@ from reading.dialect import (
     standard_quotes,
     strong_shapes,
 )
-from reading.lines import FOOTER, Names, is_footer, is_rule, looks_like_data
+from reading.lines import FOOTER, Names, holds_values, is_footer, is_rule
 from reading.scan import MAX_RECORD
 
 RAW = 1 << 16  # bytes of a rejected line that are kept
@@ -462,7 +462,10 @@ class Reader:
         usual = strong_shapes(self.seen, 0.8) if after_blank else self.usual
         if usual and not self.unlike(cells, usual):
             return
-        if not all(cell.strip() for cell in cells) or looks_like_data(cells):
+        if not all(cell.strip() for cell in cells) or holds_values(cells):
+            return
+        # between rows the fast pass, too, takes a line with a digit for a row: it may well be `11-50` or `ext. 4`
+        if not after_blank and any(map(str.isdigit, "".join(cells))):
             return
         if usual or not self.seen or len({self.canonical(cell) for cell in cells} & self.known) >= 2:
             self.refuse_table(line, cells)
@@ -471,7 +474,7 @@ class Reader:
         """Refuses the file because a row names columns."""
         raise FileProblem(
             f"{self.name}, line {line.number}: a second table seems to begin ({', '.join(cells)[:80]}), or the columns "
-            "change their order; put each table into a file of its own"
+            "change their order; put each table into a file of its own, or leave cells blank that hold no value, if this is a row"
         )
 
     def unlike(self, cells: list[str], usual: dict[int, str]) -> bool:

@@ -124,6 +124,31 @@ def test_what_is_read_and_said(tmp_path):
     assert any("damaged before it came here" in note for note in read(path).notes)
 
 
+PEOPLE = "Email;First;Last;Title;Phone;City;Size"
+PERSON = "p%d@firm%d.com;Ann;Fox;CEO;+1212400%04d;Bern;%d"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "n/a;Ann;Fox;CEO;n/a;Bern;n/a",
+        "unknown;Ann;Fox;CEO;-;Bern;NULL",
+        "Foo <p212.user@comp12.com>;Zo\u00eb;Garc\u00eda;Ing\u00e9nieur;tel: 2124260212 ext. 4;S\u00e3o Paulo;11-50",
+        "p at firm dot com;Ann;Fox;CEO;ext. 4;Bern;small",
+    ],
+)
+@pytest.mark.parametrize("defect", ["", "p;q", "p;q;r;s;t;u;v;w;x"])
+def test_a_row_unlike_the_others_is_no_second_table(row, defect, tmp_path):
+    """One defect sends a file to the careful reader: what that one takes for another table has no values in it."""
+    people = [PERSON % (n, n % 7, n, n) for n in range(60)]
+    path = tmp_path / "v.csv"
+    path.write_text(lines(PEOPLE, people[:30], row, people[30:50], defect, people[50:]), encoding="utf-8")
+    found = read(path)
+    assert found.problem is None
+    assert (31, row.split(";")) in found.rows
+    assert len(found.rows) == 61
+
+
 def test_a_reject_counts_its_lines(tmp_path):
     """81 lines between two quotes are 81 rows that are lost, not one."""
     rows = [f"p{n}@x.com,2024-01-17,0" for n in range(400)]
