@@ -186,7 +186,13 @@
 
   {%- set named = fromjson(query_value(column_names_sql(headers))) -%}
   {%- set result = {'headers': [], 'words': {}} -%}
+  {%- set mapped = {} -%}
   {%- for h in named -%}
+    {%- if h.mapped -%}
+      {%- set place = h.k ~ ' ' ~ h.mapped -%}
+      {%- if place in mapped -%}{%- do problems.append(files[h.k].setting ~ ".columns: '" ~ h.header ~ "' can not be the column '" ~ h.mapped ~ "', which '" ~ mapped[place] ~ "' is mapped to; give one of them another name") -%}{%- endif -%}
+      {%- do mapped.setdefault(place, h.header) -%}
+    {%- endif -%}
     {%- if h.k < 0 -%}{%- do result.words.update({h.header: h}) -%}{%- else -%}{%- do result.headers.append(h) -%}{%- endif -%}
   {%- endfor -%}
   {%- do return(result) -%}
@@ -226,7 +232,7 @@
   ),
   named as (
     select
-      c.k, c.position, c.header, c.own, c.wanted,
+      c.k, c.position, c.header, c.own, c.wanted, c.mapped,
       case
         when c.wins then c.wanted
         when taken.wanted is null
@@ -236,7 +242,7 @@
     left join (select distinct k, wanted from claims where wins) as taken on c.k = taken.k and c.own = taken.wanted
   )
   select to_json(list({
-    'k': n.k, 'position': n.position, 'header': n.header, 'own': n.own, 'wanted': n.wanted, 'column': n."column",
+    'k': n.k, 'position': n.position, 'header': n.header, 'own': n.own, 'wanted': n.wanted, 'column': n."column", 'mapped': n.mapped,
     'key_type': coalesce(t.key_type, numbered.key_type), 'is_name': p."column" is not null, 'is_country': c."column" is not null
   } order by n.k, n.position))
   from (select *, regexp_replace("column", '_?[0-9]+$', '') as stem from named) as n
@@ -365,6 +371,9 @@
         ~ '; name one in match_on, or map it: columns: {"' ~ file.header[0] ~ '": ' ~ tiers[0].label ~ '}') -%}
     {%- endfor -%}
   {%- endif -%}
+  {%- for tier in tiers if tier.label and 0 not in tier.columns -%}
+    {%- do files[0].notes.append("it has no column for the key '" ~ tier.label ~ "' of match_on, which matches none of its rows; if one has it, map it: original.columns: {\"header\": " ~ tier.label ~ '}') -%}
+  {%- endfor -%}
   {%- do return(tiers) -%}
 {% endmacro %}
 

@@ -182,8 +182,14 @@ def test_output_names_never_clash(runner, spec, tmp_path):
     )
     write_csv(tmp_path / "vendor.csv", Table(["email", "First Name", "first_name"], [["a@x.com", "1", "2"]]))
     refused(runner, spec, ["'first_name' means 'first_name', which another column of the file has already"])
+    spec["enriched"][0]["columns"] = {"First Name": "nick", "first_name": "Nick"}
+    refused(runner, spec, ["'first_name' can not be the column 'nick', which 'First Name' is mapped to"])
+    del spec["enriched"][0]["columns"]
     write_csv(tmp_path / "vendor.csv", VENDOR)
     write_csv(tmp_path / "crm.csv", Table(["Id", "Email", "entity_id"], [["1", "a@x.com", "x"]]))
+    spec["original"]["columns"] = {"Id": "key", "Email": "key"}
+    refused(runner, spec, ["original.columns: 'Email' can not be the column 'key', which 'Id' is mapped to"])
+    del spec["original"]["columns"]
     refused(runner, spec, ["the header 'entity_id' is a name that the merge itself gives"])
 
 
