@@ -16,7 +16,7 @@ test: $(VENV)/installed  ## set everything up and pass every test but the slow o
 
 test-slow: $(VENV)/installed  ## the tests that take minutes; those of Spark where Python is new enough for it
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(MAKE) $(VENV)/spark; fi
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 # make bench                          the whole table: hours, and 40 GB of disk while it runs
 # make bench ROWS="10k 1M" ONLY="a d"  pieces of it; they are put into the same results. ARGS: what benchmarks/merge.py --help says

@@ -23,7 +23,7 @@ def crm_merge(*arguments, **environment):
         capture_output=True,
         text=True,
         env=os.environ | environment,
-        timeout=120,
+        timeout=600,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -270,7 +270,7 @@ def test_a_failed_check_blocks_publishing(spec, tmp_path, monkeypatch):
     )
     command = [PROJECT / ".venv/bin/python", "-m", "orchestration.cli", "run", spec, "--dir", tmp_path / "m"]
     environment = os.environ | {"PYTHONPATH": str(project)}
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "the check 'every_original_row_comes_out_once' failed, for instance on:" in done.stderr
     assert not (tmp_path / "m" / "out").exists()

@@ -224,7 +224,7 @@ def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(w
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = ["make", "-s", "dagster", f"HOME_DIR={home}", f"SPECS={specs}", f"PORT={port}"]
-        refused = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+        refused = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
         assert refused.returncode and f"127.0.0.1:{port}" in refused.stderr and "--port" in refused.stderr
         assert "Traceback" not in refused.stderr and processes(home) == []
     log = tmp_path / "log"
@@ -235,7 +235,7 @@ def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(w
         )  # fmt: skip
     place = Deployment(home, f"http://127.0.0.1:{port}")
     try:
-        wait("specs are looked for", lambda: specs.exists(), 60, log)
+        wait("specs are looked for", lambda: specs.exists(), 300, log)
         (tmp_path / "in").mkdir()
         drop(workloads / "large", tmp_path, "large")
         for dropped in (tmp_path / "in").iterdir():
@@ -249,14 +249,14 @@ def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(w
 
         wait("it merges", merging, 300, log)
         command[-1] = f"PORT={port + 1}"
-        second = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+        second = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
         assert second.returncode and "is the home of a deployment that runs already" in second.stderr
         started.terminate()
-        started.wait(90)
+        started.wait(240)
         assert processes(home) == []
     finally:
         if started.poll() is None:
             started.terminate()
-            started.wait(90)
+            started.wait(240)
     with deployment(home, CRM_MERGE_SPECS=str(specs)) as again:
-        wait("the merge goes on or can be started", lambda: again.merges(), 120, log)
+        wait("the merge goes on or can be started", lambda: again.merges(), 300, log)
