@@ -286,8 +286,7 @@
 
 {% macro rows_together(file) %}
   {#- Rows of a Parquet row group, which is held in memory whole: fewer where rows are long. -#}
-  {%- set size = (file.bytes * (8 if file.way == 'parquet' else 1)) // [file.physical_rows, 1] | max + 8 * file.header | length -%}
-  {%- do return([[8000000 // [size, 1] | max, 2048] | max, 50000] | min) -%}
+  {%- do return([[8000000 // (file.densest + 8 * file.header | length), 2048] | max, 50000] | min) -%}
 {% endmacro %}
 
 

@@ -7,13 +7,14 @@
       entities   a share of the entities, by the rest of a division  part_of(entity)
       disputes   the same, of entities whose vendors disagree        part_of(entity, 'disputes')
       originals  slices of the CRM's rows, in file order             within('originals', row)
+      newcomers  stretches of the people whom the CRM lacks          within('newcomers', entity)
 
     Stretches and slices are cut from relations whose rows are in that order, so that an engine skips what is not in them. A
     relation that is sorted into parts is Parquet files with a view over them: whoever has said which part is being
     built reads that part's files only, and whoever has not, reads everything. With `in_files` rows that are not sorted are
-    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does; who builds the same part of the same kind, or a part of it,
-    which the config calls `finer`, reads that one. What is `lazy` is a view where it has nothing to
-    sort or keep, or until rows are large. -#}
+    Parquet files as well, one per part, which costs a third of what a table of DuckDB's does; who builds the same part of the
+    same kind, or a part of it, which the config calls `finer`, reads that one. What is `lazy` is a view where it has nothing
+    to sort or keep; what says `while_rows_are_small='view'` is one until rows are large. -#}
 
 {% materialization in_parts, adapter='duckdb' %}
   {%- set target = this.incorporate(type='table') -%}
@@ -27,7 +28,7 @@
   {%- set parts = parts_of(over).n if names_parts else 1 -%}
   {#- what only sorts has nothing to do where there is one part, and what names no part nothing to keep #}
   {%- set is_view = config.get('lazy', false) and (not names_parts or (not sorted and over != into)) -%}
-  {%- if config.get('lazy') == 'until rows are large' -%}{%- set is_view = not rows_are_large(merge_plan()) -%}{%- endif -%}
+  {%- if config.get('while_rows_are_small') == 'view' -%}{%- set is_view = not rows_are_large(merge_plan()) -%}{%- endif -%}
   {%- set sorted = sorted and not is_view -%}
   {%- set in_files = config.get('in_files', false) and not sorted and not is_view -%}
   {%- if sorted or is_view or in_files -%}{%- set target = this.incorporate(type='view') -%}{%- endif -%}
@@ -41,7 +42,7 @@
       {%- do enter_part(over, part) if names_parts -%}
       {%- call statement('part', auto_begin=false) -%}
         copy (
-          select *, {{ config.require('into_key') }} % {{ parts_of(into).n }} as {{ into }}
+          select *, {{ number_of_part(into, config.require('into_key')) }} as {{ into }}
           from (
             {{ compiled_code }}
           ) as rows_of_parts
@@ -62,7 +63,7 @@
       {%- call statement('part', auto_begin=false) -%}
         copy (
           {{ compiled_code }}
-        ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%05d' | format(part) ~ '.parquet')) }}
+        ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%07d' | format(part) ~ '.parquet')) }}
         (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
       {%- endcall -%}
       {%- do finish(part, parts) -%}
@@ -140,13 +141,22 @@
 {% endmacro %}
 
 
+{% macro number_of_part(kind, key) -%}
+  {#- SQL: the number of the part that a row belongs to, by the number in `key`. -#}
+  {%- set parts = parts_of(kind) -%}
+  {%- if parts.firsts -%} len(list_filter(cast({{ parts.firsts }} as bigint[]), lambda first: first <= {{ key }})) - 1
+  {%- else -%} {{ key }} % {{ parts.n }}
+  {%- endif -%}
+{%- endmacro %}
+
+
 {% macro file_of_part(kind, parts) -%}
   {#- SQL: which of a relation's files to read: of the part that is being built, or of all. -#}
   {%- if parts == 1 -%} '*'
   {%- else -%}
     {%- set part = "getvariable('" ~ kind ~ "_part')" -%}
     {%- if config.get('finer') -%}{%- set part = 'coalesce(' ~ part ~ ", getvariable('" ~ config.get('finer') ~ "_part') % " ~ parts ~ ')' -%}{%- endif -%}
-    coalesce(lpad(cast({{ part }} as varchar), 5, '0'), '*')
+    coalesce(printf('%07d', {{ part }}), '*')
   {%- endif -%}
 {%- endmacro %}
 
@@ -235,27 +245,38 @@
 
 
 {% macro parts_of_entities(plan) %}
-  {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what the rows hold. -#}
+  {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what its rows hold; an entity of one
+      row is handed on as it is, which counts where rows are large. -#}
   {%- set width = namespace(entity=64, row=0) -%}
   {%- for v in plan.vendor -%}{%- set width.entity = width.entity + 64 + (200 if own_fold(v) else 0) -%}{%- endfor -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_held_of_row(file)] | max -%}{%- endfor -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set width.row = [width.row, bytes_held(file.row_bytes)] | max -%}{%- endfor -%}
   {#- an entity is named by one of its records, and counted there -#}
   {%- set several = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0), all_rows: (select count(*) from ' ~ ref('int_entities') ~ ')}) from '
     ~ ref('int_entities') ~ ' where n_records > 1 and record = entity')) -%}
   {%- set linked = fromjson(query_value('select to_json({n: count(*), rows: coalesce(sum(n_records), 0)}) from ' ~ ref('int_matches') ~ ' where n_records > 1 and is_first_of_entity')) -%}
+  {%- set rows = several['rows'] -%}
+  {%- set held = {'linked': linked['rows'] * width.row, 'others': (several['rows'] - linked['rows']) * width.row, 'compared': several.all_rows * 2 * width.row} -%}
+  {%- if rows_are_large(plan) -%}
+    {%- set rows = several.all_rows -%}
+    {%- set held = fromjson(query_value('
+      with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ ')
+      select to_json({linked: coalesce(sum(case when l.entity is not null then s.held end), 0), others: coalesce(sum(case when l.entity is null then s.held end), 0),
+        compared: coalesce(sum(2 * s.held), 0)})
+      from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity')) -%}
+  {%- endif -%}
   {#- what strategies compare is joined to all candidates of a part at once -#}
   {%- set compared = namespace(bytes=0) -%}
   {%- for v in plan.vendor if not v.group -%}
     {%- if v.strategy.name in needs_forms() -%}{%- set compared.bytes = compared.bytes + 80 -%}{%- endif -%}
     {%- if v.strategy.name in needs_extremes() -%}{%- set compared.bytes = compared.bytes + 100 -%}{%- endif -%}
   {%- endfor -%}
-  {%- set ranked = several.all_rows * (2 * width.row + compared.bytes) if compared.bytes else 0 -%}
+  {%- set ranked = held.compared + several.all_rows * compared.bytes if compared.bytes else 0 -%}
   {#- those that are linked and those that are not are consolidated one after the other -#}
-  {%- set bytes_linked = linked.n * width.entity + linked['rows'] * width.row -%}
-  {%- set bytes_of_others = (several.n - linked.n) * width.entity + (several['rows'] - linked['rows']) * width.row -%}
+  {%- set bytes_linked = linked.n * width.entity + held.linked -%}
+  {%- set bytes_of_others = (several.n - linked.n) * width.entity + held.others -%}
   {#- one part is read from all files at once, and each of them takes memory -#}
   {%- set fewest = 2 if plan.files | length > 9 and several['rows'] > 10000 else 1 -%}
-  {%- do return({'n': [fewest, parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, several['rows'])] | max, 'firsts': none}) -%}
+  {%- do return({'n': [fewest, parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, rows)] | max, 'firsts': none}) -%}
 {% endmacro %}
 
 
@@ -277,7 +298,7 @@
 {% macro parts_of_rows(plan) %}
   {#- Rows that are said to be the same are held whole. -#}
   {%- set width = namespace(row=100) -%}
-  {%- for file in plan.files -%}{%- set width.row = [width.row, 100 + bytes_of_row(file)] | max -%}{%- endfor -%}
+  {%- for file in plan.files -%}{%- set width.row = [width.row, 100 + file.densest] | max -%}{%- endfor -%}
   {%- do return(stretches(plan.files, width.row)) -%}
 {% endmacro %}
 
@@ -294,35 +315,105 @@
 
 
 {% macro parts_of_originals(plan) %}
-  {#- A slice of the result is joined and put in order in memory. -#}
+  {#- A slice of the result is joined and put in order in memory: of each original its row and the largest row of each entity that it takes,
+      and buffers of each column, of which many take more than their rows. Where rows are large they are weighed one by one: long ones
+      may stand together. -#}
   {%- set columns = plan.crm | length + plan.vendor | length -%}
   {%- set widest = namespace(vendor=0) -%}
-  {%- for file in plan.files if file.k > 0 -%}{%- set widest.vendor = [widest.vendor, bytes_of_row(file) + bytes_held_of_row(file)] | max -%}{%- endfor -%}
-  {#- each column has buffers of its own, and many of them take more than their rows -#}
-  {%- set row = bytes_of_row(plan.files[0]) + bytes_held_of_row(plan.files[0]) + widest.vendor + 24 * columns + columns * columns // 10 + 400 -%}
-  {%- set size = [[(memory_limit() * 0.4 / row) | int, 100] | max, most_rows()] | min -%}
-  {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set widest.vendor = [widest.vendor, file.row_bytes + bytes_held(file.row_bytes)] | max -%}{%- endfor -%}
+  {%- set buffers = 24 * columns + columns * columns // 10 + 400 -%}
+  {%- set room = (memory_limit() * 0.4) | int -%}
+  {%- if not rows_are_large(plan) -%}
+    {%- set row = plan.files[0].row_bytes + bytes_held(plan.files[0].row_bytes) + widest.vendor + buffers -%}
+    {%- set size = [room // row, 100] | max -%}
+    {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
+  {%- else -%}
+    {%- set block = [100, most_rows()] | min -%}
+    {%- set firsts = fromjson(query_value('
+      with sizes as (' ~ sizes_of_landed(plan.files, plan) ~ '),
+      entities as (
+        select e.entity, max(s.bytes + s.held) as bytes from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record group by e.entity
+      ),
+      taken as (
+        select m.original_row, sum(e.bytes) as bytes from ' ~ ref('int_matches') ~ ' as m inner join entities as e on m.entity = e.entity group by m.original_row
+      ),
+      blocks as (
+        select (s.record - 1) // ' ~ block ~ ' as block, sum(greatest(s.bytes + s.held + coalesce(t.bytes, 0) + ' ~ buffers ~ ', ' ~ (room // most_rows() + 1) ~ ')) as bytes
+        from sizes as s left join taken as t on s.record = t.original_row
+        where s.record < 4294967296
+        group by 1
+      )
+      ' ~ firsts_of_blocks(block, room))) -%}
+    {#- rows before the first that could be read have numbers as well -#}
+    {%- set firsts = [1] + firsts[1:] -%}
+  {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
 
 
-{% macro bytes_of_row(file) %}
-  {#- About how large a row of a file is; Parquet is smaller than what it holds. -#}
-  {%- do return(file.bytes * (8 if file.way == 'parquet' else 1) // [file.physical_rows, 1] | max + 1) -%}
+{% macro parts_of_newcomers(plan) %}
+  {#- Their rows are put in order in memory, and an engine that sorts long texts does not spill them. -#}
+  {%- set firsts = [0] -%}
+  {%- if rows_are_large(plan) -%}
+    {%- set block = [100, most_rows()] | min -%}
+    {%- set room = (memory_limit() * 0.4) | int -%}
+    {%- set firsts = [0] + fromjson(query_value('
+      with sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
+      linked as (select distinct entity from ' ~ ref('int_matches') ~ '),
+      blocks as (
+        select (e.entity - 1) // ' ~ block ~ ' as block, sum(greatest(s.held, ' ~ (room // most_rows() + 1) ~ ')) as bytes
+        from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
+        where l.entity is null and not e.is_quarantined
+        group by 1
+      )
+      ' ~ firsts_of_blocks(block, room)))[1:] -%}
+  {%- endif -%}
+  {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
+{% endmacro %}
+
+
+{% macro firsts_of_blocks(block, room) -%}
+  {#- SQL: a JSON list of the numbers with which parts begin whose bytes keep within `room`, but for what one block has more. It is cut at
+      `blocks` of so many numbers each: block, bytes. -#}
+  , parts as (select block, (sum(bytes) over (order by block) - bytes) // {{ room }} as part from blocks),
+  firsts as (select min(block) * {{ block }} + 1 as first from parts group by part)
+  select to_json(coalesce(list(cast(first as bigint) order by first), [])) from firsts
+{%- endmacro %}
+
+
+{% macro sizes_of_landed(files, plan) -%}
+  {#- SQL: of each landed row of the files, record, the bytes of its texts, and `held`, which is bytes_held of them. -#}
+  select record, bytes, greatest(bytes, 8 * bytes - 3500) as held
+  from (
+    {%- for file in files %}
+    {%- if not loop.first %}
+    union all
+    {%- endif %}
+    select {{ file.k }} * 4294967296 + {{ landed_row(file) }} as record,
+      {%- for h in plan.headers if h.k == file.k %} coalesce(strlen(c{{ h.position }}), 0) + {%- endfor %} 1 as bytes
+    from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
+    {%- endfor %}
+  ) as landed
+{%- endmacro %}
+
+
+{% macro bytes_held(bytes) %}
+  {#- What the texts of a row take where rows are joined and sorted: of long ones several copies, since an engine reads and hands on
+      2,048 rows at a time whatever they hold. Measured with cells of 20,000 characters. -#}
+  {%- do return([bytes, 8 * bytes - 3500] | max) -%}
+{% endmacro %}
+
+
+{% macro audit_is_in_parts(plan) %}
+  {#- What the audit joins for all rows at once takes memory by rows, which 300 MB have room for. -#}
+  {%- do return(rows_are_large(plan) or (target.type == 'duckdb' and memory_limit() < 280000000)) -%}
 {% endmacro %}
 
 
 {% macro rows_are_large(plan) %}
-  {#- Are rows so wide or so long (or does somebody want so small parts) that what is done at once for all rows of other merges is done in
-      parts as well? It costs a scan of all comparison forms per part. -#}
+  {#- Are rows so wide or so long, be it in one place of a file (or does somebody want so small parts) that what is done at once for all rows
+      of other merges is done in parts as well? It costs a scan of all comparison forms per part. -#}
   {%- set longest = namespace(row=0) -%}
-  {%- for file in plan.files -%}{%- set longest.row = [longest.row, bytes_of_row(file)] | max -%}{%- endfor -%}
+  {%- for file in plan.files -%}{%- set longest.row = [longest.row, file.densest] | max -%}{%- endfor -%}
   {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or most_rows() < 1000000000) -%}
-{% endmacro %}
-
-
-{% macro bytes_held_of_row(file) %}
-  {#- What a row takes where rows are joined and sorted: of long ones several copies, since an engine reads and hands on 2,048 rows at a time
-      whatever they hold. Measured with cells of 20,000 characters. -#}
-  {%- do return([bytes_of_row(file), 8 * bytes_of_row(file) - 3500] | max) -%}
 {% endmacro %}

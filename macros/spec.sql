@@ -28,7 +28,7 @@
       database; what is spilled; and what is published, with the reports. -#}
   {%- set total = namespace(bytes=0, rows=0) -%}
   {%- for file in plan.files -%}
-    {%- set total.bytes = total.bytes + bytes_of_row(file) * file.physical_rows -%}
+    {%- set total.bytes = total.bytes + file.row_bytes * file.physical_rows -%}
     {%- set total.rows = total.rows + file.physical_rows -%}
   {%- endfor -%}
   {%- do return({
@@ -46,7 +46,7 @@
   {%- set widest = namespace(columns=0, row=0) -%}
   {%- for file in plan.files -%}
     {%- set widest.columns = [widest.columns, file.header | length] | max -%}
-    {%- set widest.row = [widest.row, bytes_of_row(file)] | max -%}
+    {%- set widest.row = [widest.row, file.densest] | max -%}
   {%- endfor -%}
   {%- set threads = query_value("select current_setting('threads')") | int -%}
   {%- do return(100000000 + threads * (40000000 + 8 * 2048 * widest.row + 300000 * (widest.columns + plan.vendor | length))) -%}

@@ -13,6 +13,7 @@ MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGN
 # DuckDB takes more memory than it counts: with this share of a limit of 500 MB for what it counts, a merge of ten million
 # rows takes the process, dbt included, to 850 to 910 MB.
 SHARE = 0.8
+LEAST_MEMORY = 200_000_000  # bytes; the smallest limit that merges with their audit are tried with
 
 
 def problems() -> list[str]:

@@ -1,4 +1,4 @@
-"""Parquet: columns, types and the number of rows, from the file's own metadata."""
+"""Parquet: columns, types and the number of rows, from the file's own metadata; the size of its texts, from reading it once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import duckdb
 
 from reading import FileProblem
 from reading.dialect import named
+from reading.scan import TOGETHER
 
 
 def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
-    """Returns header, types (DuckDB's, in order) and physical_rows of a file.
+    """Returns header, types (DuckDB's, in order), physical_rows, text_bytes and densest (see reading.profile) of a file.
 
     ``partitions`` are the folders named key=value that it lies in: they are its last columns.
     """
@@ -26,11 +27,24 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
                 "describe select * from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
                 [pattern],
             ).fetchall()
-            # read once, so that a damaged page is found here and named
-            connection.execute(
-                "select bit_xor(hash(columns(*))) from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
+            # Read once, so that a damaged page is found here and named. What texts take the metadata does not tell: one that is
+            # repeated is stored once.
+            names = [column[0].replace('"', '""') for column in columns]
+            size = " + ".join(f'coalesce(strlen(cast("{name}" as varchar)), 0)' for name in names)
+            sizes = connection.execute(
+                f"""
+                select coalesce(sum(bytes), 0), coalesce(max(bytes), 0)
+                from (
+                    select sum(bytes) as bytes
+                    from (
+                        select {size} as bytes, row_number() over () as place
+                        from read_parquet(?, hive_partitioning = false, binary_as_string = true)
+                    )
+                    group by (place - 1) // {TOGETHER}
+                )
+                """,  # noqa: S608 -- names are quoted
                 [pattern],
-            ).fetchall()
+            ).fetchone()
             rows = connection.execute(
                 "select sum(num_rows) from parquet_file_metadata(?)", [pattern]
             ).fetchone()
@@ -50,4 +64,6 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
         "types": [column[1] for column in columns],
         "partitions": {key: partitions[key] for key in extra},
         "physical_rows": int(rows[0] or 0) if rows else 0,
+        "text_bytes": int(sizes[0]) if sizes else 0,
+        "densest": -(int(sizes[1]) // -TOGETHER) if sizes else 0,
     }

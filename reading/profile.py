@@ -28,8 +28,9 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
 
     format (csv, json, parquet), compression, encoding, dialect (see reading.dialect), line_ends, header (texts),
     physical_rows (data rows, from the bytes), rejected_rows, first_rejects, notes (sentences), bytes, sha256 (of the
-    unpacked content), fingerprint, and way: how to read it: 'direct', 'recode' (a UTF-8 copy) or 'rewrite' (a copy
-    without its irregularities, with row numbers), 'parquet'.
+    unpacked content), row_bytes (of a row's text, on average), densest (the same of 2,048 rows where they are longest),
+    fingerprint, and way: how to read it: 'direct', 'recode' (a UTF-8 copy) or 'rewrite' (a copy without its irregularities,
+    with row numbers), 'parquet'.
     """
     path: Path = file["path"]
     before = fingerprint(path)
@@ -59,7 +60,8 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
         raise FileProblem(f"{path.name} changed while it was read; run again when it is complete")
     if file.get("partitions") and found["format"] != "parquet":
         found["notes"] += ["the folders named key=value give no columns: only those of Parquet files do"]
-    return found | {"fingerprint": before}
+    row_bytes = found.get("text_bytes", found["bytes"]) // max(found["physical_rows"], 1) + 1
+    return found | {"fingerprint": before, "row_bytes": row_bytes}
 
 
 def fingerprint(path: Path) -> list[int]:
@@ -247,7 +249,7 @@ def profile_csv(
             and not (re.search(r"[*?\[]", str(path)) and "\\" in str(path))
         )
         found |= {"multiline": quick.multiline, "physical_rows": quick.records - 1, "way": "direct" if direct else "recode",
-                  "line_ends": "CR LF" if quick.crlf else "LF"}  # fmt: skip
+                  "line_ends": "CR LF" if quick.crlf else "LF", "densest": quick.density.densest()}  # fmt: skip
     else:
         found |= counted(found | {"compression": kind}, path, file) | {
             "line_ends": "see notes",
@@ -302,10 +304,12 @@ def rows(
 def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str, Any]:
     """Returns physical_rows, rejected_rows, first_rejects and notes of a careful pass."""
     careful, items = rows(found, path, file)
+    density = scan.Density()
     physical = rejected = empty = 0
     first: list[str] = []
     for item in items:
         physical += 1
+        density.add(sum(len(cell.encode()) for cell in item.cells) if isinstance(item, repair.Row) else 0)
         empty += isinstance(item, repair.Row) and len(item.cells) > 1 and not any(item.cells)
         if isinstance(item, repair.Reject):
             rejected += 1
@@ -315,6 +319,7 @@ def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str
         "physical_rows": physical,
         "rejected_rows": rejected,
         "first_rejects": first,
+        "densest": density.densest(),
         "notes": careful.notes() + ([f"rows of empty cells only: {empty:,}"] if empty else []),
     }
 
@@ -324,18 +329,19 @@ def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str
 
 def profile_json(path: Path, kind: str) -> dict[str, Any]:
     """Profiles a file of JSON lines in one pass."""
-    digest = Digest()
+    digest, density = Digest(), scan.Density()
     careful = json_lines.Reader(path.name)
     physical = rejected = 0
     first: list[str] = []
     for item in careful.read(streams.scannable(path, kind, "utf-8", [digest])):
         physical += 1
+        density.add(item.line.size)
         if isinstance(item, repair.Reject):
             rejected += 1
             if len(first) < EXAMPLES:
                 first.append(f"line {item.line.number} ({item.reason}): {item.raw[:80]}")
     return {"format": "json", "header": careful.checked(), "physical_rows": physical, "rejected_rows": rejected,
-            "first_rejects": first, "notes": careful.notes(), "way": "rewrite"} | digest.found()  # fmt: skip
+            "densest": density.densest(), "first_rejects": first, "notes": careful.notes(), "way": "rewrite"} | digest.found()  # fmt: skip
 
 
 # -- Copies --

@@ -15,9 +15,42 @@ import numpy as np
 
 LF, CR = 10, 13
 MAX_RECORD = 4_000_000  # bytes; DuckDB is told 4 MiB
+TOGETHER = 2048  # rows that DuckDB reads and hands on at once, whatever they hold
 BOM = b"\xef\xbb\xbf"
 # U+FFFD, and UTF-8 that was taken for cp1252 and encoded once more (Ã©, â€™)
 LOST = (b"\xef\xbf\xbd", b"\xc3\x83\xc2", b"\xc3\xa2\xe2\x82\xac")
+
+
+class Density:
+    """How long rows are where they are longest, which says how much a few of them take, wherever in a file they stand."""
+
+    def __init__(self) -> None:
+        self.most = self.bytes = self.rows = (
+            0  # of the largest TOGETHER rows, and of those that are being gathered
+        )
+
+    def add(self, size: int) -> None:
+        """Takes in the bytes of the next row."""
+        self.bytes += size
+        self.rows += 1
+        if self.rows == TOGETHER:
+            self.most = max(self.most, self.bytes)
+            self.bytes = self.rows = 0
+
+    def add_all(self, sizes: np.ndarray) -> None:
+        """Takes in the bytes of each of the next rows."""
+        for start in range(0, len(sizes), TOGETHER):
+            some = sizes[start : start + TOGETHER]
+            room = TOGETHER - self.rows
+            self.bytes += int(some[:room].sum())
+            self.rows += len(some[:room])
+            if self.rows == TOGETHER:
+                self.most = max(self.most, self.bytes)
+                self.bytes, self.rows = int(some[room:].sum()), len(some[room:])
+
+    def densest(self) -> int:
+        """Returns the bytes of a row among the largest TOGETHER rows, rounded up; rows that a smaller file lacks count as empty."""
+        return -(max(self.most, self.bytes) // -TOGETHER)
 
 
 class Scan:
@@ -44,6 +77,7 @@ class Scan:
         self.rest = b""  # the beginning of a record whose end has not come yet
         self.header: bytes | None = None
         self.multiline = False  # does a quoted cell hold a line break?
+        self.density = Density()
         self.first: list[bytes] = []  # the first records after the header
         self.last: deque[bytes] = deque(maxlen=5)  # the last records
         self.empty = 0  # records that hold delimiters only
@@ -137,6 +171,7 @@ class Scan:
         else:
             whole_records = slice(0, None)
         lengths = places_of_ends - starts - bool(self.crlf)
+        self.density.add_all(lengths[whole_records])
         if self.width > 1:
             self.empty += int((lengths[whole_records] == self.width - 1).sum())
         self.odd = self.odd or (not block.isascii() and any(mark in block for mark in LOST))

@@ -51,7 +51,7 @@
 {% macro spark__begin_merge() %}
   {%- if execute and flags.WHICH in ('run', 'build') -%}
     {%- set size = namespace(bytes=0) -%}
-    {%- for file in merge_plan().files -%}{%- set size.bytes = size.bytes + bytes_of_row(file) * file.physical_rows -%}{%- endfor -%}
+    {%- for file in merge_plan().files -%}{%- set size.bytes = size.bytes + file.row_bytes * file.physical_rows -%}{%- endfor -%}
     {#- A shuffle has so many parts; Spark joins small ones itself. Its usual 200 take minutes for files of a few rows. -#}
     {%- do run_statement('set spark.sql.shuffle.partitions = ' ~ [4, (size.bytes // 8000000) | int] | max) -%}
   {%- endif -%}

@@ -22,5 +22,5 @@ from linked as l
 inner join {{ ref('int_entities') }} as e on l.entity = e.entity
 inner join {{ ref('stg_forms') }} as s on e.record = s.record
 where (l.n_records > 1 or l.n_entities > 1)
-{%- if rows_are_large(plan) %} and {{ part_of('e.entity') }}{% endif %}
+{%- if audit_is_in_parts(plan) %} and {{ part_of('e.entity') }}{% endif %}
 group by e.entity

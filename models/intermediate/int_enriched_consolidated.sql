@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', over='entities', in_files=true) }}
+{{ config(materialized='in_parts', over='entities', in_files=true, finer='disputes') }}
 {%- set plan = merge_plan() %}
 with linked as (
   select entity

@@ -1,4 +1,7 @@
-{{ config(materialized='in_parts', over='originals', in_files=true, lazy='until rows are large') }}
+-- the slices of the originals are settled here or in crosswalk
+-- depends_on: {{ ref('int_entities') }}
+-- depends_on: {{ ref('int_matches') }}
+{{ config(materialized='in_parts', over='originals', in_files=true, while_rows_are_small='view') }}
 {%- set plan = merge_plan() %}
 select
   _merge_original_row as _merge_row,

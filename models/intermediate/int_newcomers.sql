@@ -1,4 +1,5 @@
-{{ config(materialized='in_parts', over='entities', in_files=true) }}
+-- depends_on: {{ ref('int_entities') }}
+{{ config(materialized='in_parts', over='entities', into='newcomers', into_key='_merge_entity', in_files=true) }}
 {%- set plan = merge_plan() %}
 with linked as (
   select distinct entity

@@ -11,7 +11,7 @@ with beside as (
   from {{ ref('int_agreement') }} as a
   inner join {{ ref('int_entities') }} as e on a.entity = e.entity
   inner join {{ ref('stg_forms') }} as s on e.record = s.record
-  {%- if rows_are_large(plan) %}
+  {%- if audit_is_in_parts(plan) %}
   where {{ part_of('a.entity') }} and {{ part_of('e.entity') }}
   {%- endif %}
   group by s.vendor_number

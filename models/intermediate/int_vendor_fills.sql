@@ -10,7 +10,7 @@ with reach as (
     {%- endfor %}
   from {{ ref('int_matches') }} as m
   inner join {{ ref('int_agreement') }} as a on m.entity = a.entity
-  {%- if rows_are_large(plan) %}
+  {%- if audit_is_in_parts(plan) %}
   where {{ within('originals', 'm.original_row') }}
   {%- endif %}
   group by m.original_row
@@ -29,7 +29,7 @@ select
 from {{ ref('int_cells') }} as p
 inner join {{ ref('stg_files') }} as f on {{ file_of('p.record') }} = f.file_order
 left join reach as r on p.original_row = r.original_row
-{%- if rows_are_large(plan) %}
+{%- if audit_is_in_parts(plan) %}
 where {{ within('originals', 'p.original_row') }}
 {%- endif %}
 group by f.vendor_number, p.column_number

@@ -46,7 +46,7 @@ by_row as (
   inner join {{ ref('int_matches') }} as m on d.entity = m.entity
   inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
   inner join {{ ref('stg_forms') }} as s on m.original_row = s.record
-  {%- if rows_are_large(plan) %}
+  {%- if audit_is_in_parts(plan) %}
   where {{ within('originals', 'm.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 's.record') }}
   {%- endif %}
 )

@@ -1,3 +1,5 @@
+-- the slices of the originals are settled here or in int_enrichment
+-- depends_on: {{ ref('int_matches') }}
 {{ config(materialized='in_parts', over='originals', in_files=true) }}
 select
   f.source,

@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', over='newcomers', in_files=true) }}
 {%- set plan = merge_plan() %}
 with linked as (
   select distinct entity
@@ -85,4 +86,7 @@ inner join {{ ref('int_entity_ids') }} as i on s.entity = i.entity
 inner join {{ ref('int_newcomers') }} as c on s.entity = c._merge_entity
 left join together as t on s.entity = t.entity
 left join related as r on s.entity = r.entity
+{%- if rows_are_large(plan) %}
+where {{ within('newcomers', 's.entity') }} and {{ within('newcomers', 'c._merge_entity') }}
+{%- endif %}
 order by s.entity
