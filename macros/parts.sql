@@ -290,26 +290,37 @@
 
 
 {% macro parts_of_records(plan) %}
-  {#- A stretch is what is sorted into parts of entities at once: about 100 bytes of each record are held. -#}
-  {%- do return(stretches(plan.files[1:], 100)) -%}
+  {#- A stretch is what is sorted into parts of entities at once: about 100 bytes of each record are held, and long texts, twice. -#}
+  {%- do return(stretches(plan.files[1:], 100, 2, plan)) -%}
 {% endmacro %}
 
 
 {% macro parts_of_rows(plan) %}
   {#- Rows that are said to be the same are held whole. -#}
   {%- set width = namespace(row=100) -%}
-  {%- for file in plan.files -%}{%- set width.row = [width.row, 100 + file.densest] | max -%}{%- endfor -%}
-  {%- do return(stretches(plan.files, width.row)) -%}
+  {%- for file in plan.files -%}{%- set width.row = [width.row, 100 + file.row_bytes] | max -%}{%- endfor -%}
+  {%- do return(stretches(plan.files, width.row, 1, plan)) -%}
 {% endmacro %}
 
 
-{% macro stretches(files, bytes) %}
-  {#- Parts of so many rows of one file that their bytes keep within a share of the memory limit. -#}
-  {%- set size = [[(memory_limit() * 0.4 / bytes) | int, 1000] | max, most_rows()] | min -%}
-  {%- set firsts = [] -%}
-  {%- for file in files -%}
-    {%- for first in range(1, [file.physical_rows, 1] | max + 1, size) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
-  {%- endfor -%}
+{% macro stretches(files, bytes, copies, plan) %}
+  {#- Parts of so many rows of one file that their bytes keep within a share of the memory limit; of large rows, so many that 100 bytes of
+      each and copies of their texts do. -#}
+  {%- set room = (memory_limit() * 0.4) | int -%}
+  {%- if rows_are_large(plan) -%}
+    {%- set block = [100, most_rows()] | min -%}
+    {%- set firsts = [0] + fromjson(query_value('
+      with sizes as (' ~ sizes_of_landed(files, plan) ~ '),
+      blocks as (
+        select (record - 1) // ' ~ block ~ ' as block, sum(greatest(100 + ' ~ copies ~ ' * bytes, ' ~ (room // most_rows() + 1) ~ ')) as bytes from sizes group by 1
+      )
+      ' ~ firsts_of_blocks(block, room)))[1:] -%}
+  {%- else -%}
+    {%- set firsts = [] -%}
+    {%- for file in files -%}
+      {%- for first in range(1, [file.physical_rows, 1] | max + 1, [room // bytes, 1000] | max) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
+    {%- endfor -%}
+  {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
 
@@ -405,7 +416,7 @@
 
 
 {% macro audit_is_in_parts(plan) %}
-  {#- What the audit joins for all rows at once takes memory by rows, which 300 MB have room for. -#}
+  {#- What the audit joins for all rows at once takes memory by rows: 200,000 did not fit a limit of 200 MB. -#}
   {%- do return(rows_are_large(plan) or (target.type == 'duckdb' and memory_limit() < 280000000)) -%}
 {% endmacro %}
 
