@@ -22,6 +22,7 @@ from reading import FileProblem
 # Published beside merged_result, always as CSV: what people open, send on and import.
 PACKAGES = ["crm-merge", "dbt-core", "dbt-duckdb", "duckdb"]
 REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
+ROW_GROUP = 122_880  # rows of a Parquet row group; the engine's own number
 
 
 def connect(directory: Path) -> duckdb.DuckDBPyConnection:
@@ -74,7 +75,11 @@ def publish(
         with connect(directory) as connection:
             columns = [row[0] for row in connection.execute("describe merged_result").fetchall()]
             rows = connection.execute("select count(*) from merged_result").fetchone()
-            files = [write(connection, staging, "merged_result", name, parts, export) for name in formats]
+            row_group = make_room(connection)
+            files = [
+                write(connection, staging, "merged_result", name, parts, export, row_group)
+                for name in formats
+            ]
             files += [write(connection, staging, table, "csv", [], export) for table in REPORTS]
             if checks is not None:
                 files.append(write_checks(connection, staging, checks, export))
@@ -147,6 +152,21 @@ def upload(
         ) from None
 
 
+def make_room(connection: duckdb.DuckDBPyConnection) -> int:
+    """Prepares for rows as long as these; returns how many a Parquet row group may have, which is held in memory whole.
+
+    It goes by the files alone, so that equal merges publish equal bytes.
+    """
+    [[size]] = connection.execute("""
+        select coalesce(max(largest_row_bytes) filter (file_order = 0), 0) + coalesce(max(largest_row_bytes) filter (file_order > 0), 0)
+        from stg_files""").fetchall()
+    rows = max(2048, min(ROW_GROUP, 64_000_000 // max(size, 1)))
+    if rows < ROW_GROUP:
+        connection.execute("set threads = 1")  # each would hold rows of its own
+        connection.execute(f"set partitioned_write_flush_threshold = {rows}")
+    return rows
+
+
 def write(
     connection: duckdb.DuckDBPyConnection,
     folder: Path,
@@ -154,6 +174,7 @@ def write(
     name: str,
     partition_by: list[str],
     export: dict[str, Any],
+    row_group: int = ROW_GROUP,
 ) -> str:
     """Writes a table in one format, as the spec's ``export`` says; returns the file's name. Partitioned Parquet is a folder."""
     file = f"{table}.{name}"
@@ -163,7 +184,7 @@ def write(
         if export.get("escape_formulas"):
             rows = escaped(connection, table)
     else:
-        options = "format parquet, compression zstd"
+        options = f"format parquet, compression zstd, row_group_size {row_group}"
         if partition_by:
             options += f", partition_by ({', '.join(map(sql_name, partition_by))})"
     connection.execute(f"copy ({rows}) to {sql_text(folder / file)} ({options})")
