@@ -306,19 +306,12 @@
 {% macro stretches(files, bytes, copies, plan) %}
   {#- Parts of so many rows of one file that their bytes keep within a share of the memory limit; of large rows, so many that 100 bytes of
       each and copies of their texts do. -#}
-  {%- set room = (memory_limit() * 0.4) | int -%}
   {%- if rows_are_large(plan) -%}
-    {%- set block = [100, most_rows()] | min -%}
-    {%- set firsts = [0] + fromjson(query_value('
-      with sizes as (' ~ sizes_of_landed(files, plan) ~ '),
-      blocks as (
-        select (record - 1) // ' ~ block ~ ' as block, sum(greatest(100 + ' ~ copies ~ ' * bytes, ' ~ (room // most_rows() + 1) ~ ')) as bytes from sizes group by 1
-      )
-      ' ~ firsts_of_blocks(block, room)))[1:] -%}
+    {%- set firsts = firsts_by_bytes('sizes as (' ~ sizes_of_landed(files, plan) ~ ')', 'sizes', 'record', '100 + ' ~ copies ~ ' * bytes') -%}
   {%- else -%}
     {%- set firsts = [] -%}
     {%- for file in files -%}
-      {%- for first in range(1, [file.physical_rows, 1] | max + 1, [room // bytes, 1000] | max) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
+      {%- for first in range(1, [file.physical_rows, 1] | max + 1, [room_of_part() // bytes, 1000] | max) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
     {%- endfor -%}
   {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
@@ -333,30 +326,23 @@
   {%- set widest = namespace(vendor=0) -%}
   {%- for file in plan.files if file.k > 0 -%}{%- set widest.vendor = [widest.vendor, file.row_bytes + bytes_held(file.row_bytes)] | max -%}{%- endfor -%}
   {%- set buffers = 24 * columns + columns * columns // 10 + 400 -%}
-  {%- set room = (memory_limit() * 0.4) | int -%}
   {%- if not rows_are_large(plan) -%}
     {%- set row = plan.files[0].row_bytes + bytes_held(plan.files[0].row_bytes) + widest.vendor + buffers -%}
-    {%- set size = [room // row, 100] | max -%}
-    {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, size) | list -%}
+    {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, [room_of_part() // row, 100] | max) | list -%}
   {%- else -%}
-    {%- set block = [100, most_rows()] | min -%}
-    {%- set firsts = fromjson(query_value('
-      with sizes as (' ~ sizes_of_landed(plan.files, plan) ~ '),
+    {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files, plan) ~ '),
       entities as (
         select e.entity, max(s.bytes + s.held) as bytes from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record group by e.entity
       ),
       taken as (
         select m.original_row, sum(e.bytes) as bytes from ' ~ ref('int_matches') ~ ' as m inner join entities as e on m.entity = e.entity group by m.original_row
       ),
-      blocks as (
-        select (s.record - 1) // ' ~ block ~ ' as block, sum(greatest(s.bytes + s.held + coalesce(t.bytes, 0) + ' ~ buffers ~ ', ' ~ (room // most_rows() + 1) ~ ')) as bytes
+      originals as (
+        select s.record as original_row, s.bytes + s.held + coalesce(t.bytes, 0) as bytes
         from sizes as s left join taken as t on s.record = t.original_row
         where s.record < 4294967296
-        group by 1
-      )
-      ' ~ firsts_of_blocks(block, room))) -%}
-    {#- rows before the first that could be read have numbers as well -#}
-    {%- set firsts = [1] + firsts[1:] -%}
+      )' -%}
+    {%- set firsts = firsts_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ buffers) -%}
   {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
@@ -366,30 +352,40 @@
   {#- Their rows are put in order in memory, and an engine that sorts long texts does not spill them. -#}
   {%- set firsts = [0] -%}
   {%- if rows_are_large(plan) -%}
-    {%- set block = [100, most_rows()] | min -%}
-    {%- set room = (memory_limit() * 0.4) | int -%}
-    {%- set firsts = [0] + fromjson(query_value('
-      with sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
+    {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
       linked as (select distinct entity from ' ~ ref('int_matches') ~ '),
-      blocks as (
-        select (e.entity - 1) // ' ~ block ~ ' as block, sum(greatest(s.held, ' ~ (room // most_rows() + 1) ~ ')) as bytes
+      newcomers as (
+        select e.entity, s.held
         from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
         where l.entity is null and not e.is_quarantined
-        group by 1
-      )
-      ' ~ firsts_of_blocks(block, room)))[1:] -%}
+      )' -%}
+    {%- set firsts = firsts_by_bytes(weighed, 'newcomers', 'entity', 'held') -%}
   {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
 
 
-{% macro firsts_of_blocks(block, room) -%}
-  {#- SQL: a JSON list of the numbers with which parts begin whose bytes keep within `room`, but for what one block has more. It is cut at
-      `blocks` of so many numbers each: block, bytes. -#}
-  , parts as (select block, (sum(bytes) over (order by block) - bytes) // {{ room }} as part from blocks),
-  firsts as (select min(block) * {{ block }} + 1 as first from parts group by part)
-  select to_json(coalesce(list(cast(first as bigint) order by first), [])) from firsts
-{%- endmacro %}
+{% macro firsts_by_bytes(weighed, relation, number, bytes) %}
+  {#- The numbers with which parts begin, so that the bytes of each keep within the room of a part, and its rows within most_rows. They are
+      cut between blocks of 100 numbers. -#}
+  {%- set block = [100, most_rows()] | min -%}
+  {%- set firsts = fromjson(query_value('
+    with ' ~ weighed ~ ',
+    blocks as (
+      select (' ~ number ~ ' - 1) // ' ~ block ~ ' as block, sum(greatest(' ~ bytes ~ ', ' ~ (room_of_part() // most_rows() + 1) ~ ')) as bytes from ' ~ relation ~ ' group by 1
+    ),
+    parts as (select block, (sum(bytes) over (order by block) - bytes) // ' ~ room_of_part() ~ ' as part from blocks),
+    firsts as (select min(block) * ' ~ block ~ ' + 1 as first from parts group by part)
+    select to_json(coalesce(list(cast(first as bigint) order by first), [])) from firsts')) -%}
+  {#- numbers before the first row that could be read are of the first part as well -#}
+  {%- do return([0] + firsts[1:]) -%}
+{% endmacro %}
+
+
+{% macro room_of_part() %}
+  {#- The bytes that a part may have in memory. -#}
+  {%- do return((memory_limit() * 0.4) | int) -%}
+{% endmacro %}
 
 
 {% macro sizes_of_landed(files, plan) -%}

@@ -233,8 +233,8 @@ def test_a_copied_directory_is_compared_by_its_own_rows(merged, tmp_path):
     ("part", "said"),
     [
         (str(diff.LANDED), "lacks .crm-merge/landing/rows_0.parquet"),
-        (".crm-merge/parts/merged_result.00000.parquet", "lacks the files of merged_result"),
-        (".crm-merge/parts/int_cells.00000.parquet", "lacks the files of int_cells"),
+        (".crm-merge/parts/merged_result.0000000.parquet", "lacks the files of merged_result"),
+        (".crm-merge/parts/int_cells.0000000.parquet", "lacks the files of int_cells"),
     ],
 )
 def test_a_copy_that_is_not_whole_is_told(merged, tmp_path, part, said):
@@ -468,7 +468,7 @@ def test_what_is_no_finished_merge(merged, tmp_path, broken, said):
         shutil.copytree(merged["first"], place)
         changes = {
             "unfinished": "drop view merged_result",
-            "stale": f"copy (from merged_result where Id <> '2') to '{place}/.crm-merge/parts/merged_result.00000.parquet'",
+            "stale": f"copy (from merged_result where Id <> '2') to '{place}/.crm-merge/parts/merged_result.0000000.parquet'",
             "earlier": "alter table stg_columns drop column is_record_id",
         }
         with duckdb.connect(str(place / "merge.duckdb")) as connection:
