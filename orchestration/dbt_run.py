@@ -292,9 +292,10 @@ def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
     if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
         limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
         enough = max((needs or {}).get("memory", 0), int(1.5 * engine.in_bytes(limit)), engine.LEAST_MEMORY)
+        fewer = ", or DUCKDB_THREADS=1" if engine.in_bytes(limit) >= engine.LEAST_MEMORY else ""
         return [
-            f"the merge ran out of its memory limit of {limit}; set DUCKDB_MEMORY_LIMIT to at least {engine.amount(enough).replace(' ', '')},"
-            f" or DUCKDB_THREADS=1, since each thread takes memory. The engine said: {first_line(message)}"
+            f"the merge ran out of its memory limit of {limit}; set DUCKDB_MEMORY_LIMIT to at least {engine.amount(enough).replace(' ', '')}{fewer}."
+            f" The engine said: {first_line(message)}"
         ]
     if re.search(
         r"No space left|disk quota|max_temp_directory_size|not enough space", message, re.IGNORECASE

@@ -125,7 +125,7 @@ def test_large_rows_fit_the_default_limit(tmp_path, kind, rows):
     if kind in UNEVENLY_LARGE:
         rows, vendors = UNEVENLY_LARGE[kind]
         suffix = "parquet" if kind == "in Parquet" else "csv"
-        spec = "original: {path: crm.csv}\nmatch_on: [email]\nenriched:\n"
+        spec = "original: {path: crm.csv}\nmatch_on: [email]\nexport: {formats: [csv, parquet]}\nenriched:\n"
         with duckdb.connect() as connection:
             crm = f"select i as Id, 'p' || i || '@firm.com' as Email from range({rows}) as t(i)"
             connection.execute(f"copy ({crm}) to '{tmp_path}/crm.csv' (header)")

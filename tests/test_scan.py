@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reading import FileProblem, repair
 from reading.dialect import Dialect
-from reading.scan import Scan
+from reading.scan import TOGETHER, Density, Scan
 from tests import slow_csv
 
 PIECES = ['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é", "1", '","', ',"\n']
@@ -134,3 +136,24 @@ def test_one_unclosed_quote_costs_one_row():
     assert [item.number for item in items if isinstance(item, repair.Reject)] == [10]
     assert [item.line.number for item in items if isinstance(item, repair.Reject)] == [11]
     assert len(items) == 49
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 30_000), max_size=40),
+    pieces=st.lists(st.integers(1, 5000), min_size=1, max_size=8),
+)
+def test_the_densest_rows_are_found_whatever_the_blocks(sizes, pieces):
+    """Against the sum of each 2,048 rows; some rows come one by one, as the careful reader gives them."""
+    rows = np.repeat(np.array(sizes, dtype=np.int64), 300)
+    density, start = Density(), 0
+    while start < len(rows):
+        for size in pieces:
+            if size % 3:
+                density.add_all(rows[start : start + size])
+            else:
+                for row in rows[start : start + size]:
+                    density.add(int(row))
+            start += size
+    most = max((int(rows[at : at + TOGETHER].sum()) for at in range(0, len(rows), TOGETHER)), default=0)
+    assert density.densest() == math.ceil(most / TOGETHER)

@@ -193,6 +193,15 @@ def test_output_names_never_clash(runner, spec, tmp_path):
     refused(runner, spec, ["the header 'entity_id' is a name that the merge itself gives"])
 
 
+def test_a_key_that_the_original_lacks_is_said(runner, spec, tmp_path):
+    write_csv(tmp_path / "vendor.csv", Table(["email", "phone"], [["a@x.com", "+12125550100"]]))
+    spec["match_on"] = ["email", "phone"]
+    merge = runner(spec)
+    assert merge.ok, merge.problems
+    [(said,)] = merge.query("select notes from stg_files where file_order = 0")
+    assert "no column for the key 'phone' of match_on" in said and "'email'" not in said
+
+
 def test_a_bad_row_of_the_original_is_refused_or_set_aside(runner, spec, tmp_path):
     (tmp_path / "crm.csv").write_text("Id,Email,Title\n1,a@x.com,CEO\n2,b@x.com\n3,a@x.com,\n")
     merge = runner(spec)
