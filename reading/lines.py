@@ -14,6 +14,7 @@ ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNOR
 NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
 
 LONG_NUMBER = re.compile(r"\d{5}|\d[\d\s().-]{7,}\d")
+NUMBERED = re.compile(r"(\D*[^\W\d]\D*)\d{1,2}")
 
 # What a row says that has text in its first cell only, and is no row
 FOOTER = re.compile(
@@ -48,6 +49,13 @@ def holds_values(cells: list[str]) -> bool:
         or bool(LONG_NUMBER.search(text))
         or any(cell.strip().lower() in blank_words() for cell in cells)
     )
+
+
+def numbered_names(cells: list[str]) -> bool:
+    """Says whether all cells with digits are one name, numbered: `Line 1, Line 2`, as columns are and values are not."""
+    numbered = [cell.strip() for cell in cells if any(map(str.isdigit, cell))]
+    names = {found[1] if (found := NUMBERED.fullmatch(cell)) else "" for cell in numbered}
+    return len(set(numbered)) == len(numbered) > 1 and len(names) == 1 and "" not in names
 
 
 def is_footer(cells: list[str]) -> bool:

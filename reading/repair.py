@@ -22,7 +22,7 @@ from reading.dialect import (
     standard_quotes,
     strong_shapes,
 )
-from reading.lines import FOOTER, Names, holds_values, is_footer, is_rule
+from reading.lines import FOOTER, Names, holds_values, is_footer, is_rule, numbered_names
 from reading.scan import MAX_RECORD
 
 RAW = 1 << 16  # bytes of a rejected line that are kept
@@ -465,7 +465,7 @@ class Reader:
         if not all(cell.strip() for cell in cells) or holds_values(cells):
             return
         # between rows the fast pass, too, takes a line with a digit for a row: it may well be `11-50` or `ext. 4`
-        if not after_blank and any(map(str.isdigit, "".join(cells))):
+        if not after_blank and any(map(str.isdigit, "".join(cells))) and not numbered_names(cells):
             return
         if usual or not self.seen or len({self.canonical(cell) for cell in cells} & self.known) >= 2:
             self.refuse_table(line, cells)

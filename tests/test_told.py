@@ -149,6 +149,18 @@ def test_a_row_unlike_the_others_is_no_second_table(row, defect, tmp_path):
     assert len(found.rows) == 61
 
 
+def test_numbered_names_begin_a_second_table(tmp_path):
+    """Digits make a line a row, except where they only count one name: no blank line stands before this table."""
+    people = [PERSON % (n, n % 7, n, n) for n in range(60)]
+    path = tmp_path / "v.csv"
+    names = "Order;" + ";".join(f"Line {n}" for n in range(1, 7))
+    path.write_text(
+        lines(PEOPLE, people[:50], "p;q", people[50:], names, "O-1" + ";9.90" * 6), encoding="utf-8"
+    )
+    problem = read(path).problem
+    assert problem and "line 63: a second table seems to begin (Order" in problem, problem
+
+
 def test_a_reject_counts_its_lines(tmp_path):
     """81 lines between two quotes are 81 rows that are lost, not one."""
     rows = [f"p{n}@x.com,2024-01-17,0" for n in range(400)]
