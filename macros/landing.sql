@@ -14,6 +14,7 @@
     {%- set problems = [] -%}
     {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished landing ' ~ file.k)) -%}
       {%- do forget('parts of ') -%}
+      {%- do forget('sizes of ') -%}
       {%- do graph.update({'merge_builds': invocation_id}) -%}
       {%- do land_file(file, plan, problems) -%}
       {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}

@@ -389,18 +389,20 @@
 
 
 {% macro sizes_of_landed(files, plan) -%}
-  {#- SQL: of each landed row of the files, record, the bytes of its texts, and `held`, which is bytes_held of them. -#}
-  select record, bytes, greatest(bytes, 8 * bytes - 3500) as held
-  from (
-    {%- for file in files %}
-    {%- if not loop.first %}
-    union all
-    {%- endif %}
-    select {{ file.k }} * 4294967296 + {{ landed_row(file) }} as record,
-      {%- for h in plan.headers if h.k == file.k %} coalesce(strlen(c{{ h.position }}), 0) + {%- endfor %} 1 as bytes
-    from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
-    {%- endfor %}
-  ) as landed
+  {#- SQL: of each landed row of the files, record, the bytes of its texts, and `held`, which is bytes_held of them. The texts are read once, when
+      this is first asked for. -#}
+  {%- set paths = [] -%}
+  {%- for file in files -%}
+    {%- do paths.append(sql_path(landed_path(plan, file, 'sizes'))) -%}
+    {%- if not recall('sizes of ' ~ file.k) -%}
+      {%- set texts = [] -%}
+      {%- for h in plan.headers if h.k == file.k -%}{%- do texts.append('coalesce(strlen(c' ~ h.position ~ '), 0)') -%}{%- endfor -%}
+      {%- do run_statement('copy (select ' ~ file.k ~ ' * 4294967296 + ' ~ landed_row(file) ~ ' as record, ' ~ (texts + ['1']) | join(' + ') ~ ' as bytes from read_parquet('
+        ~ sql_path(landed_path(plan, file)) ~ ', file_row_number = true)) to ' ~ sql_text(landed_path(plan, file, 'sizes')) ~ ' (format parquet, compression lz4)') -%}
+      {%- do remember('sizes of ' ~ file.k, file.sha256) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  select record, bytes, greatest(bytes, 8 * bytes - 3500) as held from read_parquet([{{ paths | join(', ') }}])
 {%- endmacro %}
 
 

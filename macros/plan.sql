@@ -75,6 +75,13 @@
     {%- if resolved in policies -%}{%- do problems.append('overwrite.' ~ column ~ ": column '" ~ resolved ~ "' has a policy already") -%}{%- endif -%}
     {%- if resolved -%}{%- do policies.update({resolved: policy}) -%}{%- endif -%}
   {%- endfor -%}
+  {%- for column in policies if not group_of(groups, column) -%}
+    {%- if column not in found -%}
+      {%- do profile.files[0].notes.append('overwrite.' ~ column ~ ' changes nothing: no vendor file has a column for it') -%}
+    {%- elif column not in header_of -%}
+      {%- do profile.files[0].notes.append('overwrite.' ~ column ~ " changes nothing: it has no column '" ~ column ~ "', and the result gets one with what the vendors say") -%}
+    {%- endif -%}
+  {%- endfor -%}
   {%- for h in crm -%}{%- do h.update({'policy': policies.get(h.column, spec.overwrite.default)}) -%}{%- endfor -%}
   {%- set vendor = [] -%}
   {%- for column, h in found.items() -%}

@@ -12,6 +12,7 @@ Read from the environment when they are asked for, never at import:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -138,6 +139,8 @@ def held(place: Path) -> Iterator[None]:
     end = time.monotonic() + PATIENCE
     while (lock := _locked(place)) is None:
         if time.monotonic() > end:
+            if not place.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "no directory can be made there", str(place))
             raise InUse(f"another run is at work in {place}")
         time.sleep(PATIENCE / 20)
     try:

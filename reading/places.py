@@ -298,6 +298,7 @@ def _local(path: str, base: Path) -> list[Place]:
     if exists and not os.path.isdir(place):
         _check_file(place)
         return [Place(place, str(place), {}, "")]
+    looked = "" if str(place) == path else f" (looked for {place})"
     if not exists and fixed == place:
         hint = ""
         try:
@@ -307,7 +308,7 @@ def _local(path: str, base: Path) -> list[Place]:
             hint = f"; there is no folder {place.parent}"
         except OSError as error:
             hint = f"; the folder {place.parent} can't be read: {error.strerror}"
-        raise NotThere(f"there is no file '{path}' (looked for {place}){hint}")
+        raise NotThere(f"there is no file '{path}'{looked}{hint}")
     if not os.path.isdir(fixed):
         raise NotThere(f"no file matches '{path}': there is no folder {fixed}")
 
@@ -316,7 +317,7 @@ def _local(path: str, base: Path) -> list[Place]:
     names = _choose(str(place), pattern, folder, lambda wanted: _walk(fixed, wanted, place))
     if not names:
         hint = _near(place.name, os.listdir(fixed), str(fixed))
-        raise NotThere(f"no file matches '{path}' (looked for {place}){hint}")
+        raise NotThere(f"no file matches '{path}'{looked}{hint}")
     found = []
     for name in names:
         file = fixed / name

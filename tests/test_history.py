@@ -415,6 +415,15 @@ def test_a_lock_counts_only_at_its_place(tmp_path):
     assert homes.running(tmp_path) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_place_where_no_directory_can_be_made_is_not_in_use():
+    with (
+        pytest.raises(FileNotFoundError, match="no directory can be made there"),
+        homes.held(Path("/proc/none/weekly")),
+    ):
+        pass
+
+
 def test_who_looks_keeps_no_merge_from_starting(tmp_path):
     place = tmp_path / "merges" / "a"
     with homes.held(place):

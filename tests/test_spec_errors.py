@@ -202,6 +202,18 @@ def test_a_key_that_the_original_lacks_is_said(runner, spec, tmp_path):
     assert "no column for the key 'phone' of match_on" in said and "'email'" not in said
 
 
+def test_a_policy_that_changes_nothing_is_said(runner, spec, tmp_path):
+    write_csv(tmp_path / "crm.csv", Table(["Id", "Email", "Notes"], [["1", "a@x.com", ""]]))
+    write_csv(tmp_path / "vendor.csv", Table(["email", "industry"], [["a@x.com", "IT"]]))
+    spec["overwrite"] = {"industry": "update", "notes": "suffix", "email": "update"}
+    merge = runner(spec)
+    assert merge.ok, merge.problems
+    [(said,)] = merge.query("select notes from stg_files where file_order = 0")
+    assert "overwrite.industry changes nothing: it has no column 'industry'" in said
+    assert "overwrite.notes changes nothing: no vendor file has a column for it" in said
+    assert "overwrite.email" not in said
+
+
 def test_a_bad_row_of_the_original_is_refused_or_set_aside(runner, spec, tmp_path):
     (tmp_path / "crm.csv").write_text("Id,Email,Title\n1,a@x.com,CEO\n2,b@x.com\n3,a@x.com,\n")
     merge = runner(spec)
