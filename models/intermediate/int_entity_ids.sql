@@ -28,14 +28,15 @@ first_kinds as (
   from held
 ),
 
--- texts are compared only where an entity has several keys of its first kind: those of all would not fit in memory
-several as (
-  select
+-- texts are compared only where an entity has several keys of its first kind: those of all would not fit in memory. Distinct, though they are: so
+-- these few are found before the texts are read
+several_keys as (
+  select distinct
     e.entity,
-    min(concat(k.key_type, ':', k.key_value)) as typed_key
+    e.first_record,
+    e.key_number
   from first_kinds as f
   inner join {{ ref('int_entity_keys') }} as e on f.entity = e.entity
-  inner join {{ ref('int_match_keys') }} as k on e.first_record = k.record and e.key_number = k.key_number
   where
     f.n_keys > 1
     and case f.kind
@@ -43,6 +44,14 @@ several as (
       when {{ loop.index }} then e.tier = {{ kind.tier }} and {{ 'e.is_narrowed' if kind.narrowed else 'not e.is_narrowed' }}
       {%- endfor %}
     end
+),
+
+several as (
+  select
+    e.entity,
+    min(concat(k.key_type, ':', k.key_value)) as typed_key
+  from several_keys as e
+  inner join {{ ref('int_match_keys') }} as k on e.first_record = k.record and e.key_number = k.key_number
   group by e.entity
 ),
 

@@ -15,17 +15,26 @@ crm_keys as (
   inner join {{ ref('int_match_keys') }} as k on t.original_row = k.record and k.side = 'original'
 ),
 
+-- distinct, though they are: so these few are found before the keys are read, and not all rows joined with all keys first
+their_rows as (
+  select distinct
+    t.original_row,
+    e.record,
+    e.level
+  from transitive as t
+  inner join {{ ref('int_entities') }} as e on t.entity = e.entity
+),
+
 entity_keys as (
   select
     t.original_row,
-    e.record,
+    t.record,
     k.tier,
     k.key_number,
     o.original_row is not null as is_shared
-  from transitive as t
-  inner join {{ ref('int_entities') }} as e on t.entity = e.entity
+  from their_rows as t
   inner join {{ ref('int_match_keys') }} as k
-    on e.record = k.record and e.level >= k.tier and k.side = 'enriched' and k.key_number is not null
+    on t.record = k.record and t.level >= k.tier and k.side = 'enriched' and k.key_number is not null
   left join crm_keys as o on t.original_row = o.original_row and k.key_number = o.key_number
 ),
 
