@@ -4,7 +4,7 @@
 
       records    stretches of the vendors' rows, in file order       within('records', record)
       rows       stretches of all files' rows, the CRM's first       within('rows', record)
-      entities   a share of the entities, by the rest of a division  part_of(entity)
+      entities   a share of the entities, by a number of each        part_of(entity)
       disputes   the same, of entities whose vendors disagree        part_of(entity, 'disputes')
       originals  slices of the CRM's rows, in file order             within('originals', row)
       newcomers  stretches of the people whom the CRM lacks          within('newcomers', entity)
@@ -145,8 +145,15 @@
   {#- SQL: the number of the part that a row belongs to, by the number in `key`. -#}
   {%- set parts = parts_of(kind) -%}
   {%- if parts.firsts -%} len(list_filter(cast({{ parts.firsts }} as bigint[]), lambda first: first <= {{ key }})) - 1
-  {%- else -%} {{ key }} % {{ parts.n }}
+  {%- else -%} {{ shuffled(key) }} % {{ parts.n }}
   {%- endif -%}
+{%- endmacro %}
+
+
+{% macro shuffled(entity) -%}
+  {#- SQL: a number of an entity by whose rest it belongs to a part. Not by its own rest: where every eighth row is long, all long ones would be in one
+      part of eight. -#}
+  cast(hash(cast({{ entity }} as bigint)) // 2 as bigint)
 {%- endmacro %}
 
 
@@ -239,11 +246,6 @@
 {% endmacro %}
 
 
-{% macro memory_limit() %}
-  {%- do return(query_value("select cast(parse_formatted_bytes(current_setting('memory_limit')) as bigint)") | int) -%}
-{% endmacro %}
-
-
 {% macro parts_of_entities(plan) %}
   {#- Aggregates of texts can not spill: about 64 bytes per column of each entity of several rows, and what its rows hold; an entity of one
       row is handed on as it is, which counts where rows are large. -#}
@@ -276,7 +278,27 @@
   {%- set bytes_of_others = (several.n - linked.n) * width.entity + held.others -%}
   {#- one part is read from all files at once, and each of them takes memory -#}
   {%- set fewest = 2 if plan.files | length > 9 and several['rows'] > 10000 else 1 -%}
-  {%- do return({'n': [fewest, parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, rows)] | max, 'firsts': none}) -%}
+  {%- set n = [fewest, parts_for([bytes_linked, bytes_of_others, ranked] | max, 0.4, rows)] | max -%}
+  {%- do return({'n': parts_without_a_large_one(n, plan) if n > 1 and rows_are_large(plan) else n, 'firsts': none}) -%}
+{% endmacro %}
+
+
+{% macro parts_without_a_large_one(n, plan) %}
+  {#- So many parts, or up to four times as many, that none has half as much again as its room: few large entities may meet in one. -#}
+  {%- set largest = fromjson(query_value('
+    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
+    held as (
+      select ' ~ shuffled('e.entity') ~ ' as number, l.entity is not null as is_linked, s.held
+      from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
+    ),
+    parts as (
+      select t.times, h.number % (t.times * ' ~ n ~ ') as part, h.is_linked, sum(h.held) as bytes
+      from held as h cross join (select unnest([1, 2, 3, 4]) as times) as t
+      group by all
+    )
+    select to_json(list(bytes order by times)) from (select times, max(bytes) as bytes from parts group by times)')) or [] -%}
+  {%- for bytes in largest if bytes <= 1.5 * room_of_part() -%}{%- do return(n * loop.index) -%}{%- endfor -%}
+  {%- do return(n * 4) -%}
 {% endmacro %}
 
 
@@ -319,7 +341,7 @@
 
 
 {% macro parts_of_originals(plan) %}
-  {#- A slice of the result is joined and put in order in memory: of each original its row and the largest row of each entity that it takes,
+  {#- A slice of the result is joined and put in order in memory: of each original its row and what it takes of the entities,
       and buffers of each column, of which many take more than their rows. Where rows are large they are weighed one by one: long ones
       may stand together. -#}
   {%- set columns = plan.crm | length + plan.vendor | length -%}
@@ -330,17 +352,17 @@
     {%- set row = plan.files[0].row_bytes + bytes_held(plan.files[0].row_bytes) + widest.vendor + buffers -%}
     {%- set firsts = range(1, [plan.files[0].physical_rows, 1] | max + 1, [room_of_part() // row, 100] | max) | list -%}
   {%- else -%}
-    {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files, plan) ~ '),
-      entities as (
-        select e.entity, max(s.bytes + s.held) as bytes from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record group by e.entity
-      ),
+    {%- set texts = [] -%}
+    {%- for v in plan.vendor -%}{%- do texts.append('strlen(' ~ sql_name(v.column) ~ ')') -%}{%- endfor -%}
+    {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files[:1], plan) ~ '),
       taken as (
-        select m.original_row, sum(e.bytes) as bytes from ' ~ ref('int_matches') ~ ' as m inner join entities as e on m.entity = e.entity group by m.original_row
+        select original_row, sum(bytes + greatest(bytes, 8 * bytes - 3500)) as bytes
+        from (select _merge_original_row as original_row, ' ~ bytes_of_texts(texts) ~ ' as bytes from ' ~ ref('int_enriched_consolidated') ~ ')
+        group by original_row
       ),
       originals as (
         select s.record as original_row, s.bytes + s.held + coalesce(t.bytes, 0) as bytes
         from sizes as s left join taken as t on s.record = t.original_row
-        where s.record < 4294967296
       )' -%}
     {%- set firsts = firsts_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ buffers) -%}
   {%- endif -%}
@@ -367,15 +389,20 @@
 
 {% macro firsts_by_bytes(weighed, relation, number, bytes) %}
   {#- The numbers with which parts begin, so that the bytes of each keep within the room of a part, and its rows within most_rows. They are
-      cut between blocks of 100 numbers. -#}
+      cut between blocks of 100 numbers, and within those that take a quarter of the room. -#}
   {%- set block = [100, most_rows()] | min -%}
   {%- set firsts = fromjson(query_value('
     with ' ~ weighed ~ ',
-    blocks as (
-      select (' ~ number ~ ' - 1) // ' ~ block ~ ' as block, sum(greatest(' ~ bytes ~ ', ' ~ (room_of_part() // most_rows() + 1) ~ ')) as bytes from ' ~ relation ~ ' group by 1
+    weights as (select ' ~ number ~ ' as number, greatest(' ~ bytes ~ ', ' ~ (room_of_part() // most_rows() + 1) ~ ') as bytes from ' ~ relation ~ '),
+    blocks as (select (number - 1) // ' ~ block ~ ' as block, sum(bytes) as bytes from weights group by 1),
+    pieces as (
+      select block * ' ~ block ~ ' + 1 as first, bytes from blocks where bytes <= ' ~ (room_of_part() // 4) ~ '
+      union all
+      select w.number, w.bytes
+      from weights as w inner join blocks as b on (w.number - 1) // ' ~ block ~ ' = b.block and b.bytes > ' ~ (room_of_part() // 4) ~ '
     ),
-    parts as (select block, (sum(bytes) over (order by block) - bytes) // ' ~ room_of_part() ~ ' as part from blocks),
-    firsts as (select min(block) * ' ~ block ~ ' + 1 as first from parts group by part)
+    parts as (select first, (sum(bytes) over (order by first) - bytes) // ' ~ room_of_part() ~ ' as part from pieces),
+    firsts as (select min(first) as first from parts group by part)
     select to_json(coalesce(list(cast(first as bigint) order by first), [])) from firsts')) -%}
   {#- numbers before the first row that could be read are of the first part as well -#}
   {%- do return([0] + firsts[1:]) -%}
@@ -396,13 +423,19 @@
     {%- do paths.append(sql_path(landed_path(plan, file, 'sizes'))) -%}
     {%- if not recall('sizes of ' ~ file.k) -%}
       {%- set texts = [] -%}
-      {%- for h in plan.headers if h.k == file.k -%}{%- do texts.append('coalesce(strlen(c' ~ h.position ~ '), 0)') -%}{%- endfor -%}
-      {%- do run_statement('copy (select ' ~ file.k ~ ' * 4294967296 + ' ~ landed_row(file) ~ ' as record, ' ~ (texts + ['1']) | join(' + ') ~ ' as bytes from read_parquet('
+      {%- for h in plan.headers if h.k == file.k -%}{%- do texts.append('strlen(c' ~ h.position ~ ')') -%}{%- endfor -%}
+      {%- do run_statement('copy (select ' ~ file.k ~ ' * 4294967296 + ' ~ landed_row(file) ~ ' as record, ' ~ bytes_of_texts(texts) ~ ' as bytes from read_parquet('
         ~ sql_path(landed_path(plan, file)) ~ ', file_row_number = true)) to ' ~ sql_text(landed_path(plan, file, 'sizes')) ~ ' (format parquet, compression lz4)') -%}
       {%- do remember('sizes of ' ~ file.k, file.sha256) -%}
     {%- endif -%}
   {%- endfor -%}
   select record, bytes, greatest(bytes, 8 * bytes - 3500) as held from read_parquet([{{ paths | join(', ') }}])
+{%- endmacro %}
+
+
+{% macro bytes_of_texts(lengths) -%}
+  {#- SQL: the bytes of a row, by those of its texts. No sum of terms: an engine does not read a thousand. -#}
+  1 + cast(coalesce(list_sum([{{ lengths | join(', ') }}]), 0) as bigint)
 {%- endmacro %}
 
 
@@ -415,14 +448,18 @@
 
 {% macro audit_is_in_parts(plan) %}
   {#- What the audit joins for all rows at once takes memory by rows: 200,000 did not fit a limit of 200 MB. -#}
-  {%- do return(rows_are_large(plan) or (target.type == 'duckdb' and memory_limit() < 280000000)) -%}
+  {%- do return(rows_are_large(plan) or memory_limit() < 280000000) -%}
 {% endmacro %}
 
 
 {% macro rows_are_large(plan) %}
   {#- Are rows so wide or so long, be it in one place of a file (or does somebody want so small parts) that what is done at once for all rows
-      of other merges is done in parts as well? It costs a scan of all comparison forms per part. -#}
-  {%- set longest = namespace(row=0) -%}
-  {%- for file in plan.files -%}{%- set longest.row = [longest.row, file.densest] | max -%}{%- endfor -%}
-  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or most_rows() < 1000000000) -%}
+      of other merges is done in parts as well? Or do long rows hold so much that it would not fit where a merge brings them together? It costs a
+      scan of all comparison forms per part. -#}
+  {%- set longest = namespace(row=0, bytes=0) -%}
+  {%- for file in plan.files -%}
+    {%- set longest.row = [longest.row, file.densest] | max -%}
+    {%- set longest.bytes = longest.bytes + file.long_bytes -%}
+  {%- endfor -%}
+  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or longest.bytes > room_of_part() // 4 or most_rows() < 1000000000) -%}
 {% endmacro %}

@@ -245,6 +245,9 @@ class Spilled:
         return self.most
 
 
+HEADLINE = re.compile(r"(Failure|Error) in \w+ \S+( \(.*\))?")
+
+
 def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) -> Node | None:
     """Takes from one dbt event what people are shown; returns the node that it says has ended."""
     info, data = event.get("info", {}), event.get("data", {})
@@ -277,6 +280,8 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
         outcome.nodes.append(done)
         return done
     elif info.get("level") == "error":
+        if "crm-merge: " in message and outcome.problems and HEADLINE.fullmatch(outcome.problems[-1]):
+            outcome.problems.pop()  # a model that refuses says itself what is wrong
         outcome.problems += [
             problem for problem in sentences(message, outcome.needs) if problem not in outcome.problems
         ]
@@ -292,7 +297,8 @@ def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
     if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
         limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
         enough = max((needs or {}).get("memory", 0), int(1.5 * engine.in_bytes(limit)), engine.LEAST_MEMORY)
-        fewer = ", or DUCKDB_THREADS=1" if engine.in_bytes(limit) >= engine.LEAST_MEMORY else ""
+        several = os.environ.get("DUCKDB_THREADS") != "1" and engine.in_bytes(limit) >= engine.LEAST_MEMORY
+        fewer = ", or try DUCKDB_THREADS=1" if several else ""
         return [
             f"the merge ran out of its memory limit of {limit}; set DUCKDB_MEMORY_LIMIT to at least {engine.amount(enough).replace(' ', '')}{fewer}."
             f" The engine said: {first_line(message)}"

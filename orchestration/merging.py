@@ -210,7 +210,8 @@ def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
     """Returns why a build failed, each as a sentence, with the first rows that a failed check complains of."""
     problems = list(outcome.problems)
     failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
-    for node in (node for node in failed if node.kind == "test"):
+    # a check that ended in an error found no rows: what the engine said is among the problems
+    for node in (node for node in failed if node.kind == "test" and node.status == "fail"):
         if outcome.target != "duckdb":
             compiled = next(
                 (place / dbt_run.TARGET_PATHS[outcome.target] / "compiled").rglob(f"{node.name}.sql"), None

@@ -155,16 +155,38 @@ def upload(
 def make_room(connection: duckdb.DuckDBPyConnection) -> int:
     """Prepares for rows as long as these; returns how many a Parquet row group may have, which is held in memory whole.
 
-    It goes by the files alone, so that equal merges publish equal bytes.
+    Rows of the result are longer than those of the files where several vendors fill one, or a strategy collects: unless all rows of all
+    files are short, it looks for the most rows of which no group takes over 64 MB.
     """
-    [[size]] = connection.execute("""
-        select coalesce(max(largest_row_bytes) filter (file_order = 0), 0) + coalesce(max(largest_row_bytes) filter (file_order > 0), 0)
-        from stg_files""").fetchall()
-    rows = max(2048, min(ROW_GROUP, 64_000_000 // max(size, 1)))
+    [[together, long]] = connection.execute(
+        "select coalesce(sum(largest_row_bytes), 0), coalesce(sum(long_row_bytes), 0) from stg_files"
+    ).fetchall()
+    if together <= 1000 and long == 0:
+        return ROW_GROUP
+    names = [
+        name
+        for name, kind, *_ in connection.execute("describe merged_result").fetchall()
+        if kind == "VARCHAR"
+    ]
+    size = f"coalesce(list_sum([{', '.join(f'strlen({sql_name(name)})' for name in names)}]), 0)"
+    [[rows]] = connection.execute(f"""
+        with blocks as (
+            select (place - 1) // 16 as block, sum(bytes) as bytes
+            from (select {size} as bytes, row_number() over () as place from merged_result)
+            group by 1
+        ),
+        row_groups as (
+            select s.rows, sum(b.bytes) as bytes
+            from blocks as b cross join (select unnest([16 << k for k in range(13)]) as rows) as s
+            group by s.rows, b.block // (s.rows // 16)
+        )
+        select coalesce(max(rows), 16)
+        from (select rows from row_groups group by rows having max(bytes) <= 64000000)""").fetchall()  # noqa: S608 -- names are quoted
+    rows = min(rows, ROW_GROUP) if rows < 65536 else ROW_GROUP
     if rows < ROW_GROUP:
         connection.execute("set threads = 1")  # each would hold rows of its own
-        connection.execute(f"set partitioned_write_flush_threshold = {rows}")
-    return rows
+        connection.execute(f"set partitioned_write_flush_threshold = {max(rows, 2048)}")
+    return int(rows)
 
 
 def write(

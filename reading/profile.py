@@ -29,7 +29,7 @@ def profile(file: dict[str, Any]) -> dict[str, Any]:
     format (csv, json, parquet), compression, encoding, dialect (see reading.dialect), line_ends, header (texts),
     physical_rows (data rows, from the bytes), rejected_rows, first_rejects, notes (sentences), bytes, sha256 (of the
     unpacked content), row_bytes (of a row's text, on average), densest (the same of 2,048 rows where they are longest),
-    fingerprint, and way: how to read it: 'direct', 'recode' (a UTF-8 copy) or 'rewrite' (a copy without its irregularities,
+    long_bytes (of all rows of over 2,000 bytes), fingerprint, and way: how to read it: 'direct', 'recode' (a UTF-8 copy) or 'rewrite' (a copy without its irregularities,
     with row numbers), 'parquet'.
     """
     path: Path = file["path"]
@@ -249,7 +249,7 @@ def profile_csv(
             and not (re.search(r"[*?\[]", str(path)) and "\\" in str(path))
         )
         found |= {"multiline": quick.multiline, "physical_rows": quick.records - 1, "way": "direct" if direct else "recode",
-                  "line_ends": "CR LF" if quick.crlf else "LF", "densest": quick.density.densest()}  # fmt: skip
+                  "line_ends": "CR LF" if quick.crlf else "LF"} | quick.density.found()  # fmt: skip
     else:
         found |= counted(found | {"compression": kind}, path, file) | {
             "line_ends": "see notes",
@@ -319,9 +319,8 @@ def counted(found: dict[str, Any], path: Path, file: dict[str, Any]) -> dict[str
         "physical_rows": physical,
         "rejected_rows": rejected,
         "first_rejects": first,
-        "densest": density.densest(),
         "notes": careful.notes() + ([f"rows of empty cells only: {empty:,}"] if empty else []),
-    }
+    } | density.found()
 
 
 # -- JSON lines --
@@ -341,7 +340,7 @@ def profile_json(path: Path, kind: str) -> dict[str, Any]:
             if len(first) < EXAMPLES:
                 first.append(f"line {item.line.number} ({item.reason}): {item.raw[:80]}")
     return {"format": "json", "header": careful.checked(), "physical_rows": physical, "rejected_rows": rejected,
-            "densest": density.densest(), "first_rejects": first, "notes": careful.notes(), "way": "rewrite"} | digest.found()  # fmt: skip
+            "first_rejects": first, "notes": careful.notes(), "way": "rewrite"} | density.found() | digest.found()  # fmt: skip
 
 
 # -- Copies --

@@ -16,29 +16,35 @@ import numpy as np
 LF, CR = 10, 13
 MAX_RECORD = 4_000_000  # bytes; DuckDB is told 4 MiB
 TOGETHER = 2048  # rows that DuckDB reads and hands on at once, whatever they hold
+LONG = 2000  # bytes of a row that is long
 BOM = b"\xef\xbb\xbf"
 # U+FFFD, and UTF-8 that was taken for cp1252 and encoded once more (Ã©, â€™)
 LOST = (b"\xef\xbf\xbd", b"\xc3\x83\xc2", b"\xc3\xa2\xe2\x82\xac")
 
 
 class Density:
-    """How long rows are where they are longest, which says how much a few of them take, wherever in a file they stand."""
+    """How long rows are where they are longest, which says how much a few of them take as they stand in their file, and what all long
+    ones hold together: a merge may bring those together that stand apart.
+    """  # fmt: skip
 
     def __init__(self) -> None:
         self.most = self.bytes = self.rows = (
             0  # of the largest TOGETHER rows, and of those that are being gathered
         )
+        self.long = 0  # bytes of long rows
 
     def add(self, size: int) -> None:
         """Takes in the bytes of the next row."""
         self.bytes += size
         self.rows += 1
+        self.long += size if size > LONG else 0
         if self.rows == TOGETHER:
             self.most = max(self.most, self.bytes)
             self.bytes = self.rows = 0
 
     def add_all(self, sizes: np.ndarray) -> None:
         """Takes in the bytes of each of the next rows."""
+        self.long += int(sizes[sizes > LONG].sum())
         for start in range(0, len(sizes), TOGETHER):
             some = sizes[start : start + TOGETHER]
             room = TOGETHER - self.rows
@@ -48,9 +54,11 @@ class Density:
                 self.most = max(self.most, self.bytes)
                 self.bytes, self.rows = int(some[room:].sum()), len(some[room:])
 
-    def densest(self) -> int:
-        """Returns the bytes of a row among the largest TOGETHER rows, rounded up; rows that a smaller file lacks count as empty."""
-        return -(max(self.most, self.bytes) // -TOGETHER)
+    def found(self) -> dict[str, int]:
+        """Returns densest, the bytes of a row among the largest TOGETHER rows, rounded up (rows that a smaller file lacks count as empty),
+        and long_bytes, those of all rows of over LONG bytes.
+        """  # fmt: skip
+        return {"densest": -(max(self.most, self.bytes) // -TOGETHER), "long_bytes": self.long}
 
 
 class Scan:

@@ -11,6 +11,7 @@ import pytest
 from reading.streams import zstd
 from tests.conftest import write_csv
 from tests.oracle import Table
+from tests.reader import read
 from tests.servers import ACCESS_KEY, SECRET_KEY, https_server, s3_server
 
 CRM = Table(
@@ -300,3 +301,13 @@ def test_https_inputs_get_the_same_treatment(runner, tmp_path, monkeypatch):
             (f"{server.url}/cp1252.csv",)
         ]
         assert_hidden(merge.directory, secret)
+
+
+def test_parquet_of_over_a_thousand_columns_is_read(tmp_path):
+    """The engine reads no expression that is a thousand deep, which a sum of as many columns was."""
+    columns = ", ".join(f"'v{n}' as n{n}" for n in range(1100))
+    with duckdb.connect() as connection:
+        connection.execute(f"copy (select 'a@x.com' as email, {columns}) to '{tmp_path}/v.parquet'")
+    reading = read(tmp_path / "v.parquet")
+    assert reading.problem is None
+    assert [(len(cells), cells[-1]) for _, cells in reading.rows] == [(1101, "v1099")]

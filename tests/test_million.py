@@ -100,19 +100,28 @@ def test_a_million_rows_of_one_shape_fit_the_default_limit(tmp_path, shape):
 
 
 LONG = "repeat(md5('{file}' || i), 625)"  # 20,000 characters
-# the vendors' rows; of a CRM of so many short ones
+MEGABYTES = "repeat(md5('{file}' || i), 110000)"  # 3.5 MB: a row may have 4
+EVERY = "select 'p' || i || '@firm.com' as email, case when i % {n} = 0 then {long} else '{{file}}' end as bio from range({rows}) as t(i)"
+# how many short rows the CRM has, of every how manieth person; the vendors' rows
 UNEVENLY_LARGE = {
     # each row of the vendor is a person of its own, every other one a stranger to the CRM
-    "nobody twice": (10_000, {"v": f"select 'p' || i || '@firm.com' as email, {LONG} as bio from range(20000) as t(i)"}),
+    "nobody twice": (10_000, 1, {"v": f"select 'p' || i || '@firm.com' as email, {LONG} as bio from range(20000) as t(i)"}),
     # the last 2,000 rows of both vendors hold long cells on which they disagree
     "long at the end": (
-        40_000,
+        40_000, 1,
         dict.fromkeys(
             "vw", f"select 'p' || i || '@firm.com' as email, case when i < 38000 then '{{file}}' else {LONG} end as bio from range(40000) as t(i)"
         ),
     ),
     # a few texts, again and again: the file has 1 MB
-    "in Parquet": (10_000, dict.fromkeys("vw", f"select 'p' || i || '@firm.com' as email, {LONG.replace('|| i', '|| (i % 50)')} as bio from range(10000) as t(i)")),
+    "in Parquet": (10_000, 1, dict.fromkeys("vw", f"select 'p' || i || '@firm.com' as email, {LONG.replace('|| i', '|| (i % 50)')} as bio from range(10000) as t(i)")),
+    # so are all entities with long rows in one of so many parts, if parts go by the rest of a row's number
+    "every eighth": (64_000, 1, {"v": EVERY.format(n=8, long=LONG, rows=64_000), "w": "select 'p' || i || '@firm.com' as email, 'w' as bio from range(64000) as t(i)"}),
+    # long rows that stand apart, which a CRM of just these people brings together
+    "far apart": (18_000, 12, {"v": EVERY.format(n=12, long=LONG, rows=216_000)}),
+    # no row is longer than 20,000 characters, but those of the result
+    "one column of each": (2_000, 1, {name: f"select 'p' || i || '@firm.com' as email, {LONG} as note_{{file}} from range(2000) as t(i)" for name in "abcdefghij"}),
+    "megabytes": (20_000, 1, {"v": f"select 'p' || i || '@firm.com' as email, case when i between 9000 and 9059 then {MEGABYTES} else 'v' end as bio from range(20000) as t(i)"}),
 }  # fmt: skip
 
 
@@ -123,11 +132,11 @@ UNEVENLY_LARGE = {
 def test_large_rows_fit_the_default_limit(tmp_path, kind, rows):
     """Files of 200 columns and cells of 20,000 characters, with the audit and every invariant; below 1 GB."""
     if kind in UNEVENLY_LARGE:
-        rows, vendors = UNEVENLY_LARGE[kind]
+        rows, every, vendors = UNEVENLY_LARGE[kind]
         suffix = "parquet" if kind == "in Parquet" else "csv"
         spec = "original: {path: crm.csv}\nmatch_on: [email]\nexport: {formats: [csv, parquet]}\nenriched:\n"
         with duckdb.connect() as connection:
-            crm = f"select i as Id, 'p' || i || '@firm.com' as Email from range({rows}) as t(i)"
+            crm = f"select i as Id, 'p' || {every} * i || '@firm.com' as Email from range({rows}) as t(i)"
             connection.execute(f"copy ({crm}) to '{tmp_path}/crm.csv' (header)")
             for name, select in vendors.items():
                 connection.execute(f"copy ({select.format(file=name)}) to '{tmp_path}/{name}.{suffix}'")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reading import FileProblem, repair
 from reading.dialect import Dialect
-from reading.scan import TOGETHER, Density, Scan
+from reading.scan import LONG, TOGETHER, Density, Scan
 from tests import slow_csv
 
 PIECES = ['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é", "1", '","', ',"\n']
@@ -156,4 +156,7 @@ def test_the_densest_rows_are_found_whatever_the_blocks(sizes, pieces):
                     density.add(int(row))
             start += size
     most = max((int(rows[at : at + TOGETHER].sum()) for at in range(0, len(rows), TOGETHER)), default=0)
-    assert density.densest() == math.ceil(most / TOGETHER)
+    assert density.found() == {
+        "densest": math.ceil(most / TOGETHER),
+        "long_bytes": int(rows[rows > LONG].sum()),
+    }

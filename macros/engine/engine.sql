@@ -99,8 +99,13 @@
 
 {#- Is the entity, or the row, in the part that is being built? All are, where nobody asked for parts. -#}
 {% macro part_of(entity, kind='entities') %}{{ return(adapter.dispatch('part_of', 'crm_merge')(entity, kind)) }}{% endmacro %}
-{% macro duckdb__part_of(entity, kind) %}coalesce({{ entity }} % getvariable('{{ kind }}_parts') = getvariable('{{ kind }}_part'), true){% endmacro %}
+{% macro duckdb__part_of(entity, kind) %}coalesce({{ shuffled(entity) }} % getvariable('{{ kind }}_parts') = getvariable('{{ kind }}_part'), true){% endmacro %}
 {% macro spark__part_of(entity, kind) %}1 = 1{% endmacro %}
+
+{#- The bytes of memory that the engine was given; one that spills whatever it is given has enough. -#}
+{% macro memory_limit() %}{{ return(adapter.dispatch('memory_limit', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__memory_limit() %}{% do return(query_value("select cast(parse_formatted_bytes(current_setting('memory_limit')) as bigint)") | int) %}{% endmacro %}
+{% macro spark__memory_limit() %}{% do return(1000000000000000) %}{% endmacro %}
 
 {% macro within(kind, row) %}{{ return(adapter.dispatch('within', 'crm_merge')(kind, row)) }}{% endmacro %}
 {% macro duckdb__within(kind, row) %}{{ row }} between coalesce(getvariable('{{ kind }}_first'), 0) and coalesce(getvariable('{{ kind }}_last'), 9223372036854775807){% endmacro %}

@@ -27,6 +27,7 @@ with files as (
     (select count(*) from {{ parquet_rows(landed_path(plan, file, 'rejects')) }}) as rejected_rows,
     cast({{ file.bytes }} as bigint) as bytes,
     cast({{ file.densest }} as bigint) as largest_row_bytes,
+    cast({{ file.long_bytes }} as bigint) as long_row_bytes,
     {{ sql_text(file.sha256) }} as sha256,
     {{ sql_text(file.notes | join('; ')) if file.notes else 'cast(null as string)' }} as notes
   {{- '\n  union all' if not loop.last }}

@@ -1,8 +1,9 @@
 {#- I8. The file, row and column that cell_provenance tells of hold the value that it says they gave; `collect` begins with it. Numbers
-    stand for the values of the files, as in every_vendor_cell_has_one_source. -#}
+    stand for the values, as in every_vendor_cell_has_one_source; what was collected is compared as text. -#}
 {%- set plan = merge_plan() %}
 {%- set collected = [] %}
 {%- for v in plan.vendor if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v) %}{% endfor %}
+{%- set lengths %}{% for v in collected %} when {{ v.index }} then h.length_{{ v.index }}{% endfor %}{% endset %}
 with held as (
   select
     _merge_ord
@@ -16,21 +17,40 @@ with held as (
   from {{ ref('stg_enriched') }}
 ),
 
+given as (
+  select
+    original_row,
+    column_number,
+    record,
+    substr(new_value, 1, 200) as begins,
+    {%- if collected %}
+    case when column_number in ({{ collected | map(attribute='index') | join(', ') }}) then new_value end as collected,
+    {%- endif %}
+    {{ hash_number('new_value') }} as given_number
+  from {{ ref('int_cells') }}
+),
+
 compared as (
   select
     p.original_row,
     p.column_number,
     p.record,
-    p.new_value,
+    p.begins as new_value,
     case p.column_number
       when 0 then cast(null as bigint)
       {%- for v in plan.vendor %}
       when {{ v.index }} then h.value_{{ v.index }}
       {%- endfor %}
     end as held_number,
-    {%- set begins %}substr(p.new_value, 1, case p.column_number{% for v in collected %} when {{ v.index }} then h.length_{{ v.index }}{% endfor %} else length(p.new_value) end){% endset %}
-    {{ hash_number(begins if collected else 'p.new_value') }} as given_number
-  from {{ ref('int_cells') }} as p
+    {%- if collected %}
+    case
+      when p.collected is null then p.given_number
+      else {{ hash_number('substr(p.collected, 1, case p.column_number' ~ lengths ~ ' end)') }}
+    end as given_number
+    {%- else %}
+    p.given_number
+    {%- endif %}
+  from given as p
   left join held as h on p.record = h._merge_ord
 ),
 

@@ -1,5 +1,5 @@
 {#- I8. Provenance closes: the cells of the result that are not the CRM's own are those of cell_provenance, with the value that stands in
-    the result. Numbers stand for the values that are told: the texts of all would have to fit in memory. -#}
+    the result. Numbers stand for the values, and the beginnings of texts are shown: all of them whole would have to fit in memory. -#}
 {%- set plan = merge_plan() %}
 with results as (
   select *
@@ -29,16 +29,28 @@ compared as (
   inner join originals as o on r._merge_position = o._merge_position
 ),
 
+numbered as (
+  select
+    _merge_row
+    {%- for v in plan.vendor %},
+    changed_{{ v.index }},
+    case when changed_{{ v.index }} = 1 then {{ hash_number('value_' ~ v.index) }} end as number_{{ v.index }},
+    case when changed_{{ v.index }} = 1 then substr(value_{{ v.index }}, 1, 200) end as begins_{{ v.index }}
+    {%- endfor %}
+  from compared
+),
+
 changed as (
   select
     _merge_row as original_row,
     cast(substr(place, 2) as int) as column_number,
+    found_number,
     found
-  from compared unpivot include nulls (
-    (found, is_changed) for place in (
+  from numbered unpivot include nulls (
+    (found_number, found, is_changed) for place in (
       {%- for v in plan.vendor %}
-      (value_{{ v.index }}, changed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
-      {%- else %}(_merge_row, _merge_row) as c0
+      (number_{{ v.index }}, begins_{{ v.index }}, changed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
+      {%- else %}(_merge_row, _merge_row, _merge_row) as c0
       {%- endfor %}
     )
   )
@@ -68,7 +80,7 @@ failures as (
     end as failure
   from changed as c
   full outer join told as t on c.original_row = t.original_row and c.column_number = t.column_number
-  where c.original_row is null or t.original_row is null or {{ hash_number('c.found') }} is distinct from t.value_number
+  where c.original_row is null or t.original_row is null or c.found_number is distinct from t.value_number
 ),
 
 columns as (
