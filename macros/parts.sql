@@ -356,7 +356,7 @@
     {%- for v in plan.vendor -%}{%- do texts.append('strlen(' ~ sql_name(v.column) ~ ')') -%}{%- endfor -%}
     {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files[:1], plan) ~ '),
       taken as (
-        select original_row, sum(bytes + greatest(bytes, 8 * bytes - 3500)) as bytes
+        select original_row, sum(bytes + ' ~ held('bytes') ~ ') as bytes
         from (select _merge_original_row as original_row, ' ~ bytes_of_texts(texts) ~ ' as bytes from ' ~ ref('int_enriched_consolidated') ~ ')
         group by original_row
       ),
@@ -429,7 +429,7 @@
       {%- do remember('sizes of ' ~ file.k, file.sha256) -%}
     {%- endif -%}
   {%- endfor -%}
-  select record, bytes, greatest(bytes, 8 * bytes - 3500) as held from read_parquet([{{ paths | join(', ') }}])
+  select record, bytes, {{ held('bytes') }} as held from read_parquet([{{ paths | join(', ') }}])
 {%- endmacro %}
 
 
@@ -444,6 +444,12 @@
       2,048 rows at a time whatever they hold. Measured with cells of 20,000 characters. -#}
   {%- do return([bytes, 8 * bytes - 3500] | max) -%}
 {% endmacro %}
+
+
+{% macro held(bytes) -%}
+  {#- SQL: the same of a column. -#}
+  greatest({{ bytes }}, 8 * {{ bytes }} - 3500)
+{%- endmacro %}
 
 
 {% macro audit_is_in_parts(plan) %}
@@ -461,5 +467,5 @@
     {%- set longest.row = [longest.row, file.densest] | max -%}
     {%- set longest.bytes = longest.bytes + file.long_bytes -%}
   {%- endfor -%}
-  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or longest.bytes > room_of_part() // 4 or most_rows() < 1000000000) -%}
+  {%- do return(plan.crm | length + plan.vendor | length > 60 or longest.row > 2000 or (longest.bytes > 0 and longest.bytes > room_of_part() // 4) or most_rows() < 1000000000) -%}
 {% endmacro %}

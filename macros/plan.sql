@@ -36,6 +36,9 @@
   {%- set headers = [] -%}
   {%- for h in names.headers if h.k == 0 -%}{%- do headers.append(h.header | lower) -%}{%- endfor -%}
   {%- set merged_before = match_columns() | reject('in', headers) | list | length == 0 -%}
+  {%- if merged_before -%}
+    {%- do profile.files[0].notes.append('its columns ' ~ match_columns() | join(', ') ~ ' are those of an earlier merge: this one writes them anew, behind all others') -%}
+  {%- endif -%}
   {%- set crm = [] -%}
   {%- set header_of = {} -%}
   {%- set file_columns = {} -%}

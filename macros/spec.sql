@@ -303,8 +303,10 @@
         ~ (' (without quotes)' if export[name] is string and export[name] | lower in ['true', 'false', 'yes', 'no'] else '')) -%}
     {%- endfor -%}
     {%- set parts = export.get('partition_by') or [] -%}
-    {%- if parts is string or parts is mapping or (parts and 'parquet' not in formats) -%}
-      {%- do problems.append('export.partition_by: expected a list of columns for the parquet format, found ' ~ tojson(parts)) -%}
+    {%- if parts is string or parts is mapping -%}
+      {%- do problems.append('export.partition_by: expected a list of columns, found ' ~ tojson(parts)) -%}
+    {%- elif parts and 'parquet' not in formats -%}
+      {%- do problems.append('export.partition_by: only Parquet is partitioned, and export.formats is ' ~ tojson(formats) ~ '; add parquet to it') -%}
     {%- endif -%}
     {%- if export.get('to') and export.to is not string -%}
       {%- do problems.append('export.to: expected a folder or s3://bucket/prefix, found ' ~ tojson(export.to)) -%}

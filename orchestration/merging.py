@@ -201,6 +201,10 @@ def claimed(place: Path) -> Iterator[Merge]:
             ) from None
         except home.HomeProblem as problem:
             raise Problem(str(problem)) from None
+        except FileExistsError:
+            raise Problem(
+                f"the merge directory {place} can't be used: there is a file of that name"
+            ) from None
         except OSError as error:
             raise Problem(f"the merge directory {place} can't be used: {error.strerror}") from None
         yield Merge(place)

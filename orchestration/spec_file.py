@@ -34,6 +34,8 @@ def read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SpecProblem(f"there is no spec file '{path}'") from None
+    except IsADirectoryError:
+        raise SpecProblem(f"'{path}' is a directory; name the spec file in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecProblem(f"the spec file '{path}' can't be read: {error}") from None
     return written(text, str(path))
@@ -55,8 +57,15 @@ def written(text: str, shown: str) -> dict[str, Any]:
     ) as error:  # of dates and numbers that are none, too
         raise SpecProblem(f"{shown}: not valid YAML: {str(error)[:300]}") from None
     if not isinstance(spec, dict):
+        kind = (
+            "nothing"
+            if spec is None
+            else "a list"
+            if isinstance(spec, list)
+            else f"'{str(spec).strip()[:60]}'"
+        )
         raise SpecProblem(
-            f"{shown}: expected settings such as original, enriched and match_on at the top level"
+            f"{shown}: expected settings such as original, enriched and match_on at the top level, found {kind}"
         )
     if set(spec) == {"merge"} and isinstance(spec["merge"], dict):
         raise SpecProblem(

@@ -110,7 +110,10 @@ def test_formats_no_longer_asked_for_are_removed(spec, tmp_path):
     ("text", "said"),
     [
         ("original: [", "line 1: not valid YAML"),
-        ("just text", "expected settings such as original"),
+        (
+            "just text",
+            "expected settings such as original, enriched and match_on at the top level, found 'just text'",
+        ),
         (
             "original: {path: a.csv}\noriginal: {path: b.csv}\n",
             "line 2: 'original' stands twice in one block",

@@ -66,6 +66,7 @@ WRONG_SPECS = {
     "escaping as a number": (("export",), {"escape_formulas": 1}, ["export.escape_formulas: 1 is not accepted. Accepted: true, false"]),
     "mark as a word": (("export",), {"bom": "utf-8"}, ["export.bom: \"utf-8\" is not accepted. Accepted: true, false"]),
     "escaping misspelt": (("export",), {"escape_formula": True}, ["export.escape_formula: unknown setting 'escape_formula'; did you mean 'escape_formulas'?"]),
+    "partition of no Parquet": (("export",), {"formats": ["csv"], "partition_by": ["title"]}, ["export.partition_by: only Parquet is partitioned, and export.formats is [\"csv\"]; add parquet to it"]),
     "partition by no column": (("export",), {"formats": ["parquet"], "partition_by": ["titel"]}, ["export.partition_by: the result has no column 'titel'"]),
     "header to map that is not there": (("enriched", 0, "columns"), {"Mobil": "phone"}, ["enriched[0].columns: there is no header 'Mobil' in the file"]),
     "hub of no key": (("guards",), {"hub": {"fone": 3}}, ["guards.hub.fone: no key of match_on is called 'fone'", "email"]),
@@ -200,6 +201,15 @@ def test_a_key_that_the_original_lacks_is_said(runner, spec, tmp_path):
     assert merge.ok, merge.problems
     [(said,)] = merge.query("select notes from stg_files where file_order = 0")
     assert "no column for the key 'phone' of match_on" in said and "'email'" not in said
+
+
+def test_columns_of_an_earlier_merge_are_said(runner, spec, tmp_path):
+    merge = runner(spec)
+    write_csv(tmp_path / "crm.csv", merge.table("merged_result"))
+    again = runner(spec)
+    assert again.ok, again.problems
+    [(said,)] = again.query("select notes from stg_files where file_order = 0")
+    assert "its columns match_quality, match_status, " in said and "are those of an earlier merge" in said
 
 
 def test_a_policy_that_changes_nothing_is_said(runner, spec, tmp_path):

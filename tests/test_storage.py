@@ -319,7 +319,7 @@ def answering(monkeypatch, server) -> None:
         (404, "NoSuchBucket", False, "there is no bucket"),
     ],
 )
-def test_what_passes_by_itself_is_told_from_what_stays(monkeypatch, status, code, transient, said):
+def test_what_passes_by_itself_is_told_from_what_stays(monkeypatch, tmp_path, status, code, transient, said):
     class Handler(Quiet):
         def do_GET(self):
             body = (
@@ -332,7 +332,8 @@ def test_what_passes_by_itself_is_told_from_what_stays(monkeypatch, status, code
         found = problem(storage.at("s3://bucket/p").check)
         assert said in str(found) and found.transient == transient
         assert (
-            problem(lambda: places.find("s3://bucket/x.csv", Path(), Path("/nowhere"))).transient == transient
+            problem(lambda: places.find("s3://bucket/x.csv", Path(), tmp_path / "fetched")).transient
+            == transient
         )
 
 
