@@ -73,8 +73,13 @@ names as (
     e.entity,
     concat('record:', cast(e.entity as string)) as typed_key
   from {{ ref('int_entities') }} as e
-  left join held as h on e.entity = h.entity
-  where e.record = e.entity and h.entity is null
+  where
+    e.record = e.entity
+    and not exists (
+      select 1
+      from {{ ref('int_entity_keys') }} as k
+      where e.entity = k.entity
+    )
 )
 
 select
