@@ -177,12 +177,12 @@ def make_room(connection: duckdb.DuckDBPyConnection) -> int:
         ),
         row_groups as (
             select s.rows, sum(b.bytes) as bytes
-            from blocks as b cross join (select unnest([16 << k for k in range(13)]) as rows) as s
+            from blocks as b cross join (select unnest([16 << k for k in range(14)]) as rows) as s
             group by s.rows, b.block // (s.rows // 16)
         )
         select coalesce(max(rows), 16)
         from (select rows from row_groups group by rows having max(bytes) <= 64000000)""").fetchall()  # noqa: S608 -- names are quoted
-    rows = min(rows, ROW_GROUP) if rows < 65536 else ROW_GROUP
+    rows = min(rows, ROW_GROUP)
     if rows < ROW_GROUP:
         connection.execute("set threads = 1")  # each would hold rows of its own
         connection.execute(f"set partitioned_write_flush_threshold = {max(rows, 2048)}")

@@ -10,7 +10,7 @@ import duckdb
 import pandas
 import pytest
 
-from orchestration.publish import connect, escaped, publish, write
+from orchestration.publish import ROW_GROUP, connect, escaped, make_room, publish, write
 from tests.servers import POSTGRES, postgres_server
 
 NASTY = [
@@ -206,3 +206,15 @@ def test_a_marked_and_escaped_queue_reads_back_as_decisions(runner, tmp_path):
     second = runner(spec | {"assertions": str(tmp_path / "decisions.csv")}, select=None)
     assert second.ok, second.problems
     assert second.query("select match_status, shoe from merged_result") == [("matched_direct", "Oslo")]
+
+
+@pytest.mark.parametrize(("size", "count"), [(300, 140_000), (900, 140_000), (5_000, 30_000), (300_000, 400)])
+def test_a_row_group_has_as_many_rows_as_take_64_mb(size, count):
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"create table merged_result as select repeat('x', {size}) as a from range({count})"
+        )
+        connection.execute("create table stg_files as select 2000 as largest_row_bytes, 1 as long_row_bytes")
+        rows = make_room(connection)
+    assert rows * size <= 64_000_000
+    assert rows == ROW_GROUP or 2 * rows * size > 64_000_000
