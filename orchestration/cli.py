@@ -43,6 +43,7 @@ from orchestration import (
     merging,
     metrics,
     operate,
+    protect,
     publish,
     retention,
     spark,
@@ -96,7 +97,7 @@ def run(
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
     signal.signal(signal.SIGTERM, interrupted)
-    place = (directory or Path("merges") / spec.stem).resolve()
+    place = directory.resolve() if directory else default_place(spec)
     if wrong := spark.problems(target, place):
         stop(wrong)
     wanted = read_spec(spec)
@@ -144,6 +145,7 @@ def run(
                     history.checks(outcome),
                     lambda sent, total: bar.update(task, advance=sent, total=total),
                     target,
+                    spec.stem,
                 )
         except FileProblem as problem:
             stop([f"publishing failed: {problem}", again])
@@ -168,6 +170,11 @@ def validate(spec: Spec) -> None:
     problems = [problem for text in outcome.results for problem in show_file(json.loads(text))]
     if "schedule" in wanted and (wrong := watch.schedule_problem(wanted["schedule"])):
         problems.append(wrong)
+    if protect.export_to(wanted):
+        try:
+            problems += protect.problems(default_place(spec), wanted, spec.stem, spec)
+        except FileProblem as problem:
+            problems.append(f"export.to: {problem}")
     if problems:
         fail(spec, dbt_run.Outcome(ok=False, problems=problems), None)
     screen.print("[green]The spec and its files are fine.[/green]")
@@ -255,7 +262,7 @@ def show_difference(
         stop(wrong)
     try:
         if csv:
-            diff.check_target(csv.absolute())
+            diff.check_target(csv.absolute(), (a, b))
         with diff.opened(a, b) as connection:
             manifests = [diff.manifest_of(connection, name, place) for name, place in (("a", a), ("b", b))]
             found = diff.compare(connection)
@@ -439,6 +446,11 @@ def home_of(place: Path | None) -> Path:
 # -- Pieces --
 
 
+def default_place(spec: Path) -> Path:
+    """Returns the merge directory of a spec for which none is named."""
+    return (Path("merges") / spec.stem).resolve()
+
+
 def interrupted(*_: Any) -> None:
     """Ends a command that is told to end as Ctrl-C does: with a sentence, and nothing half done."""
     raise KeyboardInterrupt
@@ -462,16 +474,17 @@ def stop(problems: list[str]) -> Any:
 
 
 def check_target(spec: Path, place: Path, wanted: dict[str, Any]) -> None:
-    """Ends before any work if the result is to go to S3 and can't: a wrong key need not cost a merge first."""
-    export = wanted.get("export")
-    to = export.get("to") if isinstance(export, dict) else None
-    if not isinstance(to, str) or not to.strip().lower().startswith("s3:"):
-        return
+    """Ends before any work if the result can't go where it is to go, or would be written over what is there: a wrong key of S3 need
+    not cost a merge first."""
+    transient = False
     try:
-        publish.target(place, wanted).check()
+        if (protect.export_to(wanted) or "").strip().lower().startswith("s3:"):
+            publish.target(place, wanted).check()
+        problems = protect.problems(place, wanted, spec.stem, spec)
     except FileProblem as problem:
-        outcome = dbt_run.Outcome(ok=False, problems=[f"export.to: {problem}"], transient=problem.transient)
-        fail(spec, outcome, place, wanted)
+        problems, transient = [f"export.to: {problem}"], problem.transient
+    if problems:
+        fail(spec, dbt_run.Outcome(ok=False, problems=problems, transient=transient), place, wanted)
 
 
 def published(place: Path, wanted: dict[str, Any]) -> str:

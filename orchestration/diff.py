@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration import engine, publish
+from orchestration import engine, protect, publish
 from orchestration.publish import sql_name, sql_text
 
 # What a merge says of a row: compared, but told apart from the data. The explanation only words the others.
@@ -376,14 +376,25 @@ def first_cells(connection: duckdb.DuckDBPyConnection, n: int) -> list[tuple]:
 # -- The file --
 
 
-def check_target(path: Path) -> None:
-    """Refuses a target of ``save`` that could not be written, before the work."""
+def check_target(path: Path, merges: Sequence[Path] = ()) -> None:
+    """Refuses a target of ``save`` that could not be written, or that is a file of the merges or was read by them, before the work."""
     if not path.parent.is_dir():
         raise DiffProblem(f"--csv: there is no folder '{path.parent}'; make it first, or name another file")
     if path.is_dir():
         raise DiffProblem(f"--csv: '{path}' is a folder; name a file in it")
     if path.name == "merge.duckdb":
         raise DiffProblem(f"--csv: '{path}' is a merge's database; name another file")
+    for merge in merges:
+        real, own = Path(os.path.realpath(path)), Path(os.path.realpath(merge))
+        if any(real.is_relative_to(own / folder) for folder in (".crm-merge", "out")):
+            raise DiffProblem(
+                f"--csv: '{path}' lies where the merge in {merge} keeps its files; name another file"
+            )
+        inputs = (protect.read_manifest(merge / "out" / protect.MANIFEST) or {}).get("inputs", [])
+        if any(path.exists() and Path(one["path"]).exists() and path.samefile(one["path"]) for one in inputs):
+            raise DiffProblem(
+                f"--csv: '{path}' is a file that the merge in {merge} has read; name another file"
+            )
     if not os.access(path.parent, os.W_OK):
         raise DiffProblem(f"--csv: the folder '{path.parent}' can't be written to")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration import dbt_run, engine, history, home, publish, spark
+from orchestration import dbt_run, engine, history, home, protect, publish, spark
 from reading import FileProblem
 
 
@@ -38,9 +38,10 @@ class Built:
 
 @dataclass
 class Merge:
-    """A merge directory that this process holds."""
+    """A merge directory that this process holds, and the name by which the merge's manifests know it."""
 
     place: Path
+    name: str
 
     @property
     def unfinished(self) -> Path:
@@ -60,6 +61,11 @@ class Merge:
         target = spark.target()
         if wrong := engine.problems() + spark.problems(target, self.place):
             raise Problem("; ".join(wrong))
+        try:
+            if wrong := protect.problems(self.place, spec, self.name):
+                raise Problem("; ".join(wrong))
+        except FileProblem as problem:
+            raise Problem(f"export.to: {problem}", problem.transient) from None
         began, started = time.time(), time.monotonic()
         resume = self.unfinished.exists()
         self.unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +120,7 @@ class Merge:
                 built.seconds,
                 history.checks(built.outcome),
                 made_by=built.outcome.target,
+                merge=self.name,
             )
         except FileProblem as problem:
             raise Problem(str(problem), problem.transient) from None
@@ -189,8 +196,9 @@ def once(
 
 
 @contextmanager
-def claimed(place: Path) -> Iterator[Merge]:
-    """Holds the merge directory for this process: a second run of the same merge is told so."""
+def claimed(place: Path, name: str | None = None) -> Iterator[Merge]:
+    """Holds the merge directory for this process: a second run of the same merge is told so. The merge's name is the directory's
+    unless it is given."""
     with ExitStack() as held:
         try:
             held.enter_context(home.held(place))
@@ -207,7 +215,7 @@ def claimed(place: Path) -> Iterator[Merge]:
             ) from None
         except OSError as error:
             raise Problem(f"the merge directory {place} can't be used: {error.strerror}") from None
-        yield Merge(place)
+        yield Merge(place, name or place.name)
 
 
 def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:

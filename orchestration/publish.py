@@ -16,12 +16,10 @@ from typing import Any
 
 import duckdb
 
-from orchestration import engine, storage
+from orchestration import engine, protect, storage
 from reading import FileProblem
 
-# Published beside merged_result, always as CSV: what people open, send on and import.
 PACKAGES = ["crm-merge", "dbt-core", "dbt-duckdb", "duckdb"]
-REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 ROW_GROUP = 122_880  # rows of a Parquet row group; the engine's own number
 
 
@@ -53,6 +51,7 @@ def publish(
     checks: list[dict[str, Any]] | None = None,
     on_bytes: Callable[[int, int], None] = lambda sent, total: None,
     made_by: str = "duckdb",
+    merge: str | None = None,
 ) -> dict[str, Any]:
     """Exports merged_result and the reports of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
@@ -60,15 +59,20 @@ def publish(
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
     ``checks`` (of ``history.checks``) are published beside them as checks.csv, without their seconds: equal merges publish
     equal bytes. What goes to S3 is written in the merge directory, then put there: ``on_bytes`` is told of bytes as they are
-    sent, and of how many there are in all. ``made_by`` is the target of dbt that made the merge. Raises FileProblem for what is wrong with S3, OSError for what is with this disk.
+    sent, and of how many there are in all. ``made_by`` is the target of dbt that made the merge, ``merge`` its name (that of the
+    directory if it is not given). Raises FileProblem for what is wrong with S3 or would be written over, OSError for what is wrong
+    with this disk.
     """
-    place = target(directory, spec)
+    place, merge = target(directory, spec), merge or directory.name
     export = spec.get("export") or {}
     formats = export.get("formats") or ["csv"]
     parts = export.get("partition_by") or []
     out = directory / ".crm-merge" / "publishing" if place.remote else Path(place.url)
-    staging = out / f".publishing-{os.getpid()}"
-    for leftover in out.glob(".publishing-*"):  # of a run that was killed
+    owner = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    staging = out / f"{storage.STAGED}{owner}-{os.getpid()}"
+    for leftover in out.glob(
+        f"{storage.STAGED}{owner}-*"
+    ):  # of a run that was killed; others may publish here just now
         remove(leftover)
     staging.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,13 +84,14 @@ def publish(
                 write(connection, staging, "merged_result", name, parts, export, row_group)
                 for name in formats
             ]
-            files += [write(connection, staging, table, "csv", [], export) for table in REPORTS]
+            files += [write(connection, staging, table, "csv", [], export) for table in protect.REPORTS]
             if checks is not None:
                 files.append(write_checks(connection, staging, checks, export))
             inputs = connection.execute(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
         manifest = {
+            "merge": merge,
             "rows": rows[0] if rows else 0,
             "columns": columns,
             "files": [described(staging / file) for file in files],
@@ -108,6 +113,10 @@ def publish(
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (staging / "manifest.json").write_text(text, encoding="utf-8")
+        # once more: much may have come there since the merge began
+        if wrong := protect.problems(directory, spec, merge):
+            raise FileProblem("; ".join(wrong))
+        protect.note(directory, [*manifest["files"], described(staging / protect.MANIFEST)], staging)
         if place.remote:
             upload(place, staging, manifest["files"], on_bytes)
             return manifest

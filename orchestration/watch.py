@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from orchestration import home, publish, spec_file, storage
+from orchestration import home, protect, spec_file, storage
 from reading import FileProblem, NotThere, places
 
 SUFFIXES = (".yml", ".yaml")
@@ -193,16 +193,10 @@ def reads(path: str, to: str) -> bool:
     wanted, folder = path.rstrip("/").split("/"), to.rstrip("/").split("/")
     if "**" in wanted:
         wanted = wanted[: wanted.index("**")]
-    names = [
-        "merged_result.csv",
-        "merged_result.parquet",
-        "checks.csv",
-        *(f"{name}.csv" for name in publish.REPORTS),
-    ]
     # a glob may mean folders, and a folder all that is below it
     return len(folder) >= len(wanted) - 1 and any(
         all(fnmatchcase(part, pattern) for part, pattern in zip([*folder, name], wanted, strict=False))
-        for name in names
+        for name in protect.PUBLISHED
     )
 
 

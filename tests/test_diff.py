@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from orchestration import cli, diff, publish
+from orchestration import cli, diff, protect, publish
 from tests.conftest import MERGE, merge_tables
 from tests.oracle import Table
 from tests.random_merges import merges
@@ -21,7 +23,7 @@ from tests.test_command_line import crm_merge
 from tests.test_properties import folder, rules, run  # noqa: F401  (folder is a fixture)
 
 WHOLE = [*MERGE, "+cell_provenance"]
-PUBLISHED = [*WHOLE, *(f"+{table}" for table in publish.REPORTS)]
+PUBLISHED = [*WHOLE, *(f"+{table}" for table in protect.REPORTS)]
 HEADERS = ["record_id", "row_a", "row_b", "column_name", "value_a", "value_b", "source_a", "source_b", "kind"]
 # Columns called as the comparison's own would be, and a header that must be quoted.
 CRM = Table(
@@ -504,3 +506,14 @@ def test_too_little_memory_is_told(merged, monkeypatch):
     monkeypatch.setenv("DUCKDB_MEMORY_LIMIT", "1MB")
     code, _, err = command(merged["first"], merged["later"])
     assert code == 1 and "DUCKDB_MEMORY_LIMIT" in err
+
+
+def test_no_file_of_the_merges_is_written_over(merged):
+    result = merged["first"] / "out" / "merged_result.csv"
+    manifest = json.loads((merged["first"] / "out" / "manifest.json").read_text())
+    read = Path(manifest["inputs"][0]["path"])
+    for target, said in ((result, "keeps its files"), (read, "has read")):
+        before = target.read_bytes()
+        code, _, err = command(merged["first"], merged["later"], "--csv", target)
+        assert code == 1 and said in err.replace("\n", " ")
+        assert target.read_bytes() == before

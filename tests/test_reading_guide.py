@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.publish import REPORTS
+from orchestration.protect import REPORTS
 from orchestration.spec_file import load
 from tests.conftest import PROJECT, as_text
 
