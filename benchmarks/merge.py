@@ -103,9 +103,15 @@ def tasks(sizes: list[int], scale: float, subjects: list[str], times: int | None
         Task("b", "W(10M) against Polars", (Run("core", "core", m10), Run("polars", "polars", m10)),
              few, 2.0, 1.2, memory="900 MB", agree=True),
         Task("c", "W(10M) against W(5M)", (Run("10M", "core", m10), Run("5M", "core", m5)), few, 2.3, 2.1),
+        Task("h", "W(10M), the whole command, against W(1M)", (
+            Run("10M", "whole", m10), Run("1M", "whole", m1),
+        ), few, 15, clock="process_seconds", memory="900 MB"),
+        Task("i", "W(10M), the whole command on e-mail, phone and LinkedIn, against W(1M)", (
+            Run("10M", "whole", m10, match_on=every_key), Run("1M", "whole", m1, match_on=every_key),
+        ), few, 15, clock="process_seconds", memory="900 MB"),
     ]  # fmt: skip
     unscaled = {"f": 10_000, "a": 1_000_000, "d": 1_000_000, "e": 1_000_000, "g": 1_000_000,
-                "b": 10_000_000, "c": 10_000_000}  # fmt: skip
+                "b": 10_000_000, "c": 10_000_000, "h": 10_000_000, "i": 10_000_000}  # fmt: skip
     found = [task for task in found if unscaled[task.key] in sizes]
     for size in sizes:
         n = rows(size)
@@ -252,6 +258,8 @@ class Bench:
                 return found | {"seconds": round(float(found.pop("last")), 3)}
             if run.program.startswith("dbt_"):
                 return self.dbt(run, place, log)
+            if run.program == "whole":
+                return self.whole(run, place, output, log)
             command = [sys.executable, str(BENCH / "core.py"), str(self.source(run) / "spec.yml"), str(place)]
             command += ["--match-on", run.match_on, "--guards", run.guards]
             found = self.measure([*command, *(["--full"] if run.program == "full" else [])], run, log)
@@ -271,6 +279,22 @@ class Bench:
     def measure(self, command: list[str], run: Run, log: Path) -> dict[str, Any]:
         """A measured process of a run."""
         return measured(command, self.environment(run), log, self.most_memory, self.timeout)
+
+    def whole(self, run: Run, place: Path, output: Path, log: Path) -> dict[str, Any]:
+        """``crm-merge run`` as a user runs it: every model, every check, every published file."""
+        spec = self.source(run) / f"{run.match_on}.yml"
+        text = (self.source(run) / "spec.yml").read_text(encoding="utf-8")
+        spec.write_text(text.replace("match_on: [email]", f"match_on: [{run.match_on}]"), encoding="utf-8")
+        command = Path(sys.executable).with_name("crm-merge")
+        found = self.measure([str(command), "run", str(spec), "--dir", str(place)], run, log)
+        found.pop("last")
+        files = json.loads((place / "out" / "manifest.json").read_text(encoding="utf-8"))["files"]
+        (place / "out" / "merged_result.csv").replace(output)
+        return found | {
+            "sha256": next(file["sha256"] for file in files if file["name"] == "merged_result.csv"),
+            "published": {file["name"]: file["sha256"] for file in files},
+            "nodes": seconds_of_nodes(place / "logs" / "dbt.log"),
+        }
 
     def dbt(self, run: Run, place: Path, log: Path) -> dict[str, Any]:
         """``dbt run`` twice, the second time measured: it finds the project parsed."""
@@ -307,6 +331,18 @@ class Bench:
         command = [sys.executable, str(BENCH / "agreement.py"), str(ours), str(theirs), *columns]
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
         return done.stdout.strip() or done.stderr.strip()[-300:]
+
+
+def seconds_of_nodes(log: Path) -> dict[str, float]:
+    """How long each model and each check took, by dbt's log."""
+    found = {}
+    with log.open(encoding="utf-8") as lines:
+        for line in lines:
+            event = json.loads(line)
+            if event["info"]["name"] in ("LogModelResult", "LogTestResult"):
+                node = event["data"]["node_info"]["node_name"]
+                found[node] = round(event["data"]["execution_time"], 2)
+    return found
 
 
 def write_one_model(project: Path) -> None:
@@ -426,7 +462,7 @@ def main() -> None:
     """Measures what is asked for and renews the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=size, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
-    parser.add_argument("--only", nargs="+", default=[], help="a to g, curve, skew, or one skew by its name")
+    parser.add_argument("--only", nargs="+", default=[], help="a to i, curve, skew, or one skew by its name")
     parser.add_argument("--subjects", nargs="+", default=CURVE, choices=CURVE, help="who is on the curve")
     parser.add_argument("--runs", type=int, help="how often; else 5 up to a million rows, then 2, skew 1")
     parser.add_argument("--folder", type=Path, help="where to work; else a temporary folder")

@@ -82,7 +82,7 @@ def against(tasks: dict[str, Any]) -> list[str]:
         row("", "what", "seconds", "against", "ratio", "must ≤", "aim", "", "peak MB", "against", "memory"),
         row("---", "---", "---:", "---:", "---:", "---:", "---:", "---", "---:", "---:", "---"),
     ]
-    for key in "abcdefg":
+    for key in "abcdefghi":
         if key not in tasks:
             continue
         task = tasks[key]
@@ -102,6 +102,29 @@ def against(tasks: dict[str, Any]) -> list[str]:
             factor(task["aim"]), verdict(ratio, task["must"], task["aim"]), megabytes(mine), megabytes(yours), memory,
         ))  # fmt: skip
     return lines if len(lines) > 2 else []
+
+
+def slower(tasks: dict[str, Any]) -> list[str]:
+    """Models and checks of the whole command that take more than their share at the larger size, and at least five seconds there."""
+    lines = [
+        row("", "model or check", "seconds", "at a tenth of the rows", "ratio"),
+        row("---", "---", "---:", "---:", "---:"),
+    ]
+    for key in "hi":
+        (_, large), (_, small) = tasks.get(key, {}).get("samples", {"": [], " ": []}).items()
+        seen = {name for sample in large for name in sample.get("nodes", {})}
+        both = {name: [middle_of_node(samples, name) for samples in (large, small)] for name in seen}
+        for name, (one, other) in sorted(both.items(), key=lambda item: -(item[1][0] or 0)):
+            ratio = times(one, other)
+            if ratio and ratio > 15 and (one or 0) >= 5:
+                lines.append(row(key, f"`{name}`", seconds(one), seconds(other), factor(ratio)))
+    return lines if len(lines) > 2 else []
+
+
+def middle_of_node(samples: Samples, node: str) -> float | None:
+    """The median of a node's seconds over the runs that had it."""
+    values = [sample["nodes"][node] for sample in samples if node in sample.get("nodes", {})]
+    return median(values) if values else None
 
 
 def apart(tasks: dict[str, Any]) -> list[str]:
@@ -238,7 +261,7 @@ def short(n: float) -> str:
 
 
 def place_of(item: tuple[str, dict[str, Any]]) -> tuple[bool, str, int, str]:
-    """Where a task stands in the results: a to g, then the curve by size, then the skews."""
+    """Where a task stands in the results: a to i, then the curve by size, then the skews."""
     key, task = item
     word = key.split()[0]
     return len(word) > 1, word, task["n"], key
@@ -252,6 +275,7 @@ def main() -> None:
     found = curves(tasks)
     sections = [
         ("Held against", against(tasks)),
+        ("More than 15 times as long for ten times the rows", slower(tasks)),
         ("Over rows", over_rows(found)),
         ("Skew", skews(tasks)),
         ("Clocks apart", apart(tasks)),

@@ -135,6 +135,22 @@
 {% endmaterialization %}
 
 
+{% macro duckdb__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) %}
+  {#- dbt asks this for the query of a check. One that looks at all rows of the CRM, or of all files, names the part that it looks at, and is asked part by part: all
+      rows at once would have to fit in memory. -#}
+  {%- set over = ['originals', 'rows'] | select('in', modules.re.findall("getvariable\\('([a-z]+)_", main_sql)) | first -%}
+  {%- set parts = parts_of(over).n if execute and over else 1 -%}
+  {%- if parts == 1 -%}{%- do return(default__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit)) -%}{%- endif -%}
+  {%- set found = namespace(failures=0) -%}
+  {%- for part in range(parts) -%}
+    {%- do enter_part(over, part) -%}
+    {%- set found.failures = found.failures + query_value('select ' ~ fail_calc ~ ' from (' ~ main_sql ~ '\n) as failing_rows') | int -%}
+  {%- endfor -%}
+  {%- do leave_parts(over) -%}
+  select {{ found.failures }} as failures, {{ found.failures }} {{ warn_if }} as should_warn, {{ found.failures }} {{ error_if }} as should_error
+{% endmacro %}
+
+
 {% macro drop_other_type(target) %}
   {%- set old = load_cached_relation(this) -%}
   {%- if old is not none and old.type != target.type -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}
@@ -326,15 +342,19 @@
 
 
 {% macro stretches(files, bytes, copies, plan) %}
-  {#- Parts of so many rows of one file that their bytes keep within a share of the memory limit; of large rows, so many that 100 bytes of
+  {#- Parts of so many rows that their bytes keep within a share of the memory limit, small files together; of large rows, so many that 100 bytes of
       each and copies of their texts do. -#}
   {%- if rows_are_large(plan) -%}
     {%- set firsts = firsts_by_bytes('sizes as (' ~ sizes_of_landed(files, plan) ~ ')', 'sizes', 'record', '100 + ' ~ copies ~ ' * bytes') -%}
   {%- else -%}
+    {%- set most = [room_of_part() // bytes, 1000] | max -%}
+    {%- set last = namespace(rows=0) -%}
     {%- set firsts = [] -%}
     {%- for file in files -%}
-      {%- for first in range(1, [file.physical_rows, 1] | max + 1, [room_of_part() // bytes, 1000] | max) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
+      {%- for first in range(1 + (-last.rows) % most, file.physical_rows + 1, most) -%}{%- do firsts.append(file.k * 4294967296 + first) -%}{%- endfor -%}
+      {%- set last.rows = last.rows + file.physical_rows -%}
     {%- endfor -%}
+    {%- set firsts = firsts or [files[0].k * 4294967296 + 1] -%}
   {%- endif -%}
   {%- do return({'n': firsts | length, 'firsts': firsts}) -%}
 {% endmacro %}
@@ -371,15 +391,21 @@
 
 
 {% macro parts_of_newcomers(plan) %}
-  {#- Their rows are put in order in memory, and an engine that sorts long texts does not spill them. -#}
+  {#- Their rows are put in order in memory, and an engine that sorts long texts does not spill them. Of each there is its row and buffers of each column;
+      where rows are large they are weighed one by one. -#}
+  {%- set widest = namespace(vendor=0) -%}
+  {%- for file in plan.files if file.k > 0 -%}{%- set widest.vendor = [widest.vendor, file.row_bytes + bytes_held(file.row_bytes)] | max -%}{%- endfor -%}
+  {%- set width = widest.vendor + 24 * plan.vendor | length + 400 -%}
+  {%- set most = query_value('select count(*) from ' ~ ref('int_entities') ~ ' where record = entity') | int -%}
   {%- set firsts = [0] -%}
-  {%- if rows_are_large(plan) -%}
-    {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
-      linked as (select distinct entity from ' ~ ref('int_matches') ~ '),
+  {%- if rows_are_large(plan) or most * width > room_of_part() -%}
+    {%- set held, sizes = width, '' -%}
+    {%- if rows_are_large(plan) -%}{%- set held, sizes = 's.held', ' inner join (' ~ sizes_of_landed(plan.files[1:], plan) ~ ') as s on e.record = s.record' -%}{%- endif -%}
+    {%- set weighed = 'linked as (select distinct entity from ' ~ ref('int_matches') ~ '),
       newcomers as (
-        select e.entity, s.held
-        from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
-        where l.entity is null and not e.is_quarantined
+        select e.entity, ' ~ held ~ ' as held
+        from ' ~ ref('int_entities') ~ ' as e' ~ sizes ~ ' left join linked as l on e.entity = l.entity
+        where l.entity is null and not e.is_quarantined' ~ ('' if sizes else ' and e.record = e.entity') ~ '
       )' -%}
     {%- set firsts = firsts_by_bytes(weighed, 'newcomers', 'entity', 'held') -%}
   {%- endif -%}

@@ -118,6 +118,86 @@ def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
     assert "not found" in merging.failing_rows(tmp_path, "no_such_check")[0]
 
 
+# -- In parts: a check that looks at a slice at a time must see what stands in the wrong one --
+
+
+@pytest.fixture(scope="module")
+def merged_in_parts(runner, tmp_path_factory):
+    """Six rows of the CRM in slices of two."""
+    original = Table(
+        ["Id", "Email", "Title"], [[str(n), f"p{n}@x.com", "" if n % 2 else "CEO"] for n in range(6)]
+    )
+    vendors = [
+        (name, Table(["email", "title"], [[f"p{n}@x.com", f"{name}{n}"] for n in range(6)]))
+        for name in ("a", "b")
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRM_MERGE_PART_ROWS", "2")
+        folder = tmp_path_factory.mktemp("in_parts")
+        merge = merge_tables(runner, folder, SPEC, original, vendors, command="build", select=None)
+    assert merge.ok, merge.problems
+    return merge
+
+
+def files_of(place, name):
+    return sorted((place / ".crm-merge" / "parts").glob(f"{name}.*.parquet"))
+
+
+def rewrite(file, query):
+    """Replaces the rows of a Parquet file, called `this` in the query, by those of the query."""
+    with duckdb.connect() as connection:
+        connection.execute(f"create table this as from read_parquet('{file}')")
+        connection.execute(f"copy ({query}) to '{file}' (format parquet)")
+
+
+def swap(one, another):
+    held = one.read_bytes()
+    one.write_bytes(another.read_bytes())
+    another.write_bytes(held)
+
+
+CELLS, SOURCES = "cells_that_no_policy_changes_stay_as_they_were", "every_vendor_cell_has_one_source"
+LEDGER, LINKS = "every_physical_row_is_in_the_ledger", "matched_rows_and_crosswalk_agree"
+# check, relation, what is done to its files
+BROKEN_IN_PARTS = {
+    "nothing": ("", "", lambda files: None),
+    "a row is lost": (CELLS, "merged_result", lambda files: rewrite(files[1], "from this limit 1")),
+    "a row comes twice": (CELLS, "merged_result", lambda files: rewrite(files[1], "from this union all from this limit 3")),
+    "a cell is changed": (CELLS, "merged_result", lambda files: rewrite(files[2], """select * replace ('x' as "Id") from this""")),
+    "rows change places": (CELLS, "merged_result", lambda files: rewrite(files[1], 'from this order by "Id" desc')),
+    "slices change places": (CELLS, "merged_result", lambda files: swap(files[0], files[2])),
+    "a vendor's cell is changed": (SOURCES, "merged_result", lambda files: rewrite(files[1], """select * replace ("Title" || '!' as "Title") from this""")),
+    "a cell is lost": (SOURCES, "int_cells", lambda files: rewrite(files[1], "from this limit 0")),
+    "a cell comes from nowhere": (SOURCES, "int_cells", lambda files: rewrite(files[1], "from this union all select * replace (6 as original_row) from this")),
+    "cells change places": (SOURCES, "int_cells", lambda files: swap(files[0], files[2])),
+    "a link is lost": (LINKS, "crosswalk", lambda files: rewrite(files[2], "from this limit 1")),
+    "links change places": (LINKS, "crosswalk", lambda files: swap(files[0], files[1])),
+    "a row of the ledger is lost": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "from this limit 0")),
+    "a row of the ledger comes twice": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all from this limit 3")),
+    "a row of another stretch": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace (6 as source_row) from this limit 3")),
+    "a row of another file": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace ('b' as source) from this limit 3")),
+    "stretches change places": (LEDGER, "row_ledger", lambda files: swap(files[0], files[-1])),
+    "no bucket": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "select * replace (null::varchar as bucket) from this")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN_IN_PARTS)
+def test_a_check_of_slices_sees_what_it_guards(runner, merged_in_parts, tmp_path, monkeypatch, case):
+    monkeypatch.setenv("CRM_MERGE_PART_ROWS", "2")
+    shutil.copytree(merged_in_parts.directory, tmp_path / "m")
+    with duckdb.connect(str(tmp_path / "m" / "merge.duckdb")) as connection:
+        views = "select sql from duckdb_views() where not internal and contains(sql, $1)"
+        for (sql,) in connection.execute(views, [str(merged_in_parts.directory)]).fetchall():
+            sql = sql.replace(str(merged_in_parts.directory), str(tmp_path / "m"))
+            connection.execute(sql.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    name, relation, broken = BROKEN_IN_PARTS[case]
+    files = files_of(tmp_path / "m", relation) if relation else []
+    assert len(files) >= 3 or not relation
+    broken(files)
+    for other in (CELLS, SOURCES, LEDGER, LINKS) if not name else (name,):
+        assert check(runner, merged_in_parts, other, tmp_path / "m") == (not name), other
+
+
 def test_every_invariant_is_broken_here():
     assert {path.stem for path in (PROJECT / "tests/sql/invariants").glob("*.sql")} == set(BROKEN)
 

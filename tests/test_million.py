@@ -16,13 +16,13 @@ from tests.conftest import PROJECT
 ROWS = 1_000_000
 
 
-def crm_merge(spec, folder, under=()):
+def crm_merge(spec, folder, under=(), **settings):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DUCKDB_")}
     return subprocess.run(
         [*under, PROJECT / ".venv/bin/crm-merge", "run", spec, "--dir", folder / "m"],
         capture_output=True,
         text=True,
-        env=environment,
+        env=environment | settings,
         timeout=1200,
     )
 
@@ -53,6 +53,21 @@ def test_a_million_rows_fit_the_default_limit(tmp_path):
             select count(*) from crm as c join result as r on c."Id" = r."Id"
             where (lower(trim(c."Email")) in (select lower(work_email) from read_csv('{tmp_path}/v*.csv', all_varchar=true)))
               <> (coalesce(r.matched_on, '') like 'email%')""").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_nothing_holds_all_rows_at_once(tmp_path):
+    """200,000 originals in parts of a few thousand rows, within the least memory that landing them takes: whatever holds, sorts or groups
+    all rows of texts at once, a model, a check or the export, runs out of it."""
+    script = PROJECT / "benchmarks" / "workload.py"
+    subprocess.run([sys.executable, script, "200000", tmp_path], check=True)
+    done = crm_merge(tmp_path / "spec.yml", tmp_path, DUCKDB_MEMORY_LIMIT="70MB", DUCKDB_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    with duckdb.connect(str(tmp_path / "m" / "merge.duckdb"), read_only=True) as connection:
+        slices = connection.execute(
+            "select content from _merge_journal where entry = 'parts of originals'"
+        ).fetchone()
+    assert json.loads(slices[0])["n"] > 10
 
 
 # one row of the CRM; a million vendor rows, shuffled

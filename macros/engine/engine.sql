@@ -49,6 +49,10 @@
   )
 {%- endmacro %}
 
+{#- The place in the CRM's file of a row of the result, by its place in what is read of the result: the slice that is looked at, whose originals are the query
+    of this name, or all. -#}
+{% macro position_of_stored(originals) %}_merge_position + (select coalesce(min(_merge_position), 1) - 1 from {{ originals }}){% endmacro %}
+
 {% macro list_of_strings() %}{{ return(adapter.dispatch('list_of_strings', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}
 {% macro spark__list_of_strings() %}array<string>{% endmacro %}
@@ -107,6 +111,15 @@
 {% macro duckdb__memory_limit() %}{% do return(query_value("select cast(parse_formatted_bytes(current_setting('memory_limit')) as bigint)") | int) %}{% endmacro %}
 {% macro spark__memory_limit() %}{% do return(1000000000000000) %}{% endmacro %}
 
+{#- The first and the last number of the part that is looked at; of all, where nobody asked for parts. -#}
+{% macro first_of(kind) %}{{ return(adapter.dispatch('first_of', 'crm_merge')(kind)) }}{% endmacro %}
+{% macro duckdb__first_of(kind) %}coalesce(getvariable('{{ kind }}_first'), 0){% endmacro %}
+{% macro spark__first_of(kind) %}cast(0 as bigint){% endmacro %}
+
+{% macro last_of(kind) %}{{ return(adapter.dispatch('last_of', 'crm_merge')(kind)) }}{% endmacro %}
+{% macro duckdb__last_of(kind) %}coalesce(getvariable('{{ kind }}_last'), 9223372036854775807){% endmacro %}
+{% macro spark__last_of(kind) %}cast(9223372036854775807 as bigint){% endmacro %}
+
 {% macro within(kind, row) %}{{ return(adapter.dispatch('within', 'crm_merge')(kind, row)) }}{% endmacro %}
-{% macro duckdb__within(kind, row) %}{{ row }} between coalesce(getvariable('{{ kind }}_first'), 0) and coalesce(getvariable('{{ kind }}_last'), 9223372036854775807){% endmacro %}
+{% macro duckdb__within(kind, row) %}{{ row }} between {{ duckdb__first_of(kind) }} and {{ duckdb__last_of(kind) }}{% endmacro %}
 {% macro spark__within(kind, row) %}1 = 1{% endmacro %}

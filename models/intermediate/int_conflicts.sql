@@ -12,10 +12,10 @@ with disputed as (
     coalesce(c.{{ sql_name('_merge_ord_' ~ v.column) }} = r._merge_ord, false) as won_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_ranked') }} as r
-  inner join {{ ref('stg_forms') }} as s on r._merge_ord = s.record
+  inner join {{ ref('int_compared') }} as s on r._merge_ord = s.record
   inner join {{ ref('int_agreement') }} as a on r._merge_entity = a.entity
   inner join {{ ref('int_enriched_consolidated') }} as c on r._merge_entity = c._merge_entity and c._merge_is_first_of_entity
-  where {{ part_of('r._merge_entity') }} and {{ part_of('a.entity') }} and {{ part_of('c._merge_entity') }}
+  where {{ part_of('r._merge_entity') }} and {{ part_of('s.entity') }} and {{ part_of('a.entity') }} and {{ part_of('c._merge_entity') }}
 )
 
 select

@@ -9,11 +9,8 @@ with beside as (
     count_if({{ comparable }} and a.least_{{ v.index }} = a.greatest_{{ v.index }}) as agreed_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_agreement') }} as a
-  inner join {{ ref('int_entities') }} as e on a.entity = e.entity
-  inner join {{ ref('stg_forms') }} as s on e.record = s.record
-  {%- if audit_is_in_parts(plan) %}
-  where {{ part_of('a.entity') }} and {{ part_of('e.entity') }}
-  {%- endif %}
+  inner join {{ ref('int_compared') }} as s on a.entity = s.entity
+  where {{ part_of('a.entity') }} and {{ part_of('s.entity') }}
   group by s.vendor_number
 )
 

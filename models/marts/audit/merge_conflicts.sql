@@ -26,10 +26,8 @@ columns as (
 
 by_row as (
   select
-    m.original_row,
-    {{ record_id(plan, 'o') }} as record_id,
-    m.entity_rank,
     d.*,
+    {{ record_id(plan, 'o') }} as record_id,
     case d.column_number
       when 0 then cast(null as string)
       {%- for v in plan.vendor if v.header %}
@@ -42,19 +40,16 @@ by_row as (
       when {{ v.index }} then s.form_{{ v.index }}
       {%- endfor %}
     end as original_form
-  from {{ ref('int_disputes') }} as d
-  inner join {{ ref('int_matches') }} as m on d.entity = m.entity
-  inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
-  inner join {{ ref('stg_forms') }} as s on m.original_row = s.record
-  {%- if audit_is_in_parts(plan) %}
-  where {{ within('originals', 'm.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 's.record') }}
-  {%- endif %}
+  from {{ ref('int_disputed_rows') }} as d
+  inner join {{ ref('stg_original') }} as o on d.original_row = o._merge_row
+  inner join {{ ref('stg_forms') }} as s on d.original_row = s.record
+  where {{ within('originals', 'd.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 's.record') }}
 )
 
 select
   r.original_row,
   r.record_id,
-  e.entity_id,
+  r.entity_id,
   c.column_name,
   r.n_candidates,
   r.n_values,
@@ -80,7 +75,6 @@ select
   t.original_row is not null as is_used
 from by_row as r
 inner join columns as c on r.column_number = c.column_number
-inner join {{ ref('int_entity_ids') }} as e on r.entity = e.entity
 left join {{ ref('stg_files') }} as fw on {{ file_of('r.winner_record') }} = fw.file_order
 left join {{ ref('stg_files') }} as fr on {{ file_of('r.runner_up_record') }} = fr.file_order
 {%- if collected %}

@@ -1,23 +1,17 @@
 {{ config(materialized='in_parts', over='rows', in_files=true) }}
-{%- set plan = merge_plan() %}
 with duplicates as (
   select
-    s._merge_ord as record,
-    f.first_record
-  from {{ ref('stg_enriched') }} as s
-  inner join {{ ref('int_repeated_rows') }} as f on s._merge_file = f._merge_file and s._merge_fingerprint = f._merge_fingerprint
-  inner join {{ ref('stg_enriched') }} as o on f.first_record = o._merge_ord
-  where
-    {{ within('rows', 's._merge_ord') }}
-    and s._merge_ord > f.first_record
-    {%- for v in plan.vendor %}
-    and s.{{ sql_name(v.column) }} is not distinct from o.{{ sql_name(v.column) }}
-    {%- endfor %}
+    d.record,
+    d.first_record
+  from {{ ref('int_row_digests') }} as d
+  inner join {{ ref('int_row_digests') }} as o on d.first_record = o.record
+  where {{ within('rows', 'd.record') }} and d.record > d.first_record and d.digest = o.digest
 ),
 
-linked as (
-  select distinct entity
-  from {{ ref('int_matches') }}
+fates as (
+  select *
+  from {{ ref('int_fates') }}
+  where {{ within('rows', 'record') }}
 ),
 
 vendor_rows as (
@@ -27,19 +21,16 @@ vendor_rows as (
     case
       when e.is_quarantined then 'quarantined'
       when d.record is not null then 'duplicate'
-      when l.entity is not null then 'used'
+      when e.is_linked then 'used'
       else 'unmatched'
     end as bucket,
-    case when not e.is_quarantined then i.entity_id end as entity_id,
+    case when not e.is_quarantined then e.entity_id end as entity_id,
     case
       when not e.is_quarantined and d.record is not null
         then concat('the same as row ', cast({{ row_of('d.first_record') }} as string))
     end as detail
-  from {{ ref('int_entities') }} as e
-  inner join {{ ref('int_entity_ids') }} as i on e.entity = i.entity
+  from fates as e
   left join duplicates as d on e.record = d.record
-  left join linked as l on e.entity = l.entity
-  where {{ within('rows', 'e.record') }}
   union all
   select
     s._merge_file as file_order,
@@ -48,7 +39,7 @@ vendor_rows as (
     cast(null as string) as entity_id,
     cast(null as string) as detail
   from {{ ref('stg_enriched') }} as s
-  left join {{ ref('int_entities') }} as e on s._merge_ord = e.record and {{ within('rows', 'e.record') }}
+  left join fates as e on s._merge_ord = e.record
   where {{ within('rows', 's._merge_ord') }} and e.record is null
 ),
 
@@ -60,19 +51,18 @@ has_key as (
 
 original_rows as (
   select
-    m.original_row as source_row,
+    _merge_original_row as source_row,
     'matched' as bucket,
-    e.entity_id
-  from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_entity_ids') }} as e on m.entity = e.entity
-  where m.entity_rank = 1 and {{ within('rows', 'm.original_row') }}
+    _merge_entity_id as entity_id
+  from {{ ref('int_enriched_consolidated') }}
+  where _merge_entity_rank = 1 and {{ within('rows', '_merge_original_row') }}
   union all
   select
     o._merge_row as source_row,
     case when k.record is null then 'no_valid_key' else 'unmatched' end as bucket,
     cast(null as string) as entity_id
   from {{ ref('stg_original') }} as o
-  left join {{ ref('int_matches') }} as m on o._merge_row = m.original_row and m.entity_rank = 1
+  left join {{ ref('int_matches') }} as m on o._merge_row = m.original_row and m.entity_rank = 1 and {{ within('rows', 'm.original_row') }}
   left join has_key as k on o._merge_row = k.record
   where {{ within('rows', 'o._merge_row') }} and m.original_row is null
 ),

@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', over='originals', in_files=true, while_rows_are_small='view') }}
+{{ config(materialized='in_parts', over='originals', in_files=true) }}
 select
   record_id,
   original_row,
@@ -9,5 +9,5 @@ select
   source_row,
   is_new_column
 from {{ ref('cell_provenance') }}
-where coalesce(old_value, '') <> new_value{% if rows_are_large(merge_plan()) %} and {{ within('originals', 'original_row') }}{% endif %}
+where coalesce(old_value, '') <> new_value and {{ within('originals', 'original_row') }}
 order by original_row, result_position

@@ -1,31 +1,7 @@
+-- depends_on: {{ ref('int_matches') }}
 {{ config(materialized='in_parts', over='newcomers', in_files=true) }}
 {%- set plan = merge_plan() %}
-with linked as (
-  select distinct entity
-  from {{ ref('int_matches') }}
-),
-
-newcomers as (
-  select
-    e.record,
-    e.entity,
-    f.vendor_number
-  from {{ ref('int_entities') }} as e
-  inner join {{ ref('stg_files') }} as f on {{ file_of('e.record') }} = f.file_order
-  left join linked as l on e.entity = l.entity
-  where l.entity is null and not e.is_quarantined
-),
-
-spans as (
-  select
-    entity,
-    min(vendor_number) as first_vendor,
-    max(vendor_number) as last_vendor
-  from newcomers
-  group by entity
-),
-
-names as (
+with names as (
   select distinct
     vendor_number,
     vendor
@@ -35,10 +11,12 @@ names as (
 -- texts are joined only where there are several: an aggregate of texts can not spill
 several as (
   select distinct
-    n.entity,
-    n.vendor_number
-  from newcomers as n
-  inner join spans as s on n.entity = s.entity and s.first_vendor <> s.last_vendor
+    c._merge_entity as entity,
+    f.vendor_number
+  from {{ ref('int_newcomers') }} as c
+  inner join {{ ref('int_entities') }} as e on c._merge_entity = e.entity
+  inner join {{ ref('stg_files') }} as f on {{ file_of('e.record') }} = f.file_order
+  where c._merge_first_vendor <> c._merge_last_vendor and {{ within('newcomers', 'c._merge_entity') }} and {{ within('newcomers', 'e.entity') }}
 ),
 
 together as (
@@ -60,16 +38,17 @@ refused_values as (
 ),
 
 related as (
-  select distinct n.entity
-  from newcomers as n
-  inner join {{ ref('int_refused_keys') }} as r on n.record = r.record and r.side = 'enriched'
+  select distinct e.entity
+  from {{ ref('int_refused_keys') }} as r
   inner join refused_values as o on r.tier = o.tier and r.key_value = o.key_value
+  inner join {{ ref('int_entities') }} as e on r.record = e.record
+  where r.side = 'enriched' and {{ within('newcomers', 'e.entity') }}
 )
 
 select
-  i.entity_id,
+  c._merge_entity_id as entity_id,
   coalesce(t.enriched_by, v.vendor) as enriched_by,
-  e.n_records as n_enriched_rows,
+  c._merge_n_records as n_enriched_rows,
   case when r.entity is not null then 'possibly_related' else 'unmatched' end as match_status
   {%- for h in plan.crm %}
   {%- for v in plan.vendor if v.header == h.header %},
@@ -79,14 +58,9 @@ select
   {%- for v in plan.vendor if not v.header %},
   c.{{ sql_name(v.column) }}
   {%- endfor %}
-from spans as s
-inner join names as v on s.first_vendor = v.vendor_number
-inner join {{ ref('int_entities') }} as e on s.entity = e.record
-inner join {{ ref('int_entity_ids') }} as i on s.entity = i.entity
-inner join {{ ref('int_newcomers') }} as c on s.entity = c._merge_entity
-left join together as t on s.entity = t.entity
-left join related as r on s.entity = r.entity
-{%- if rows_are_large(plan) %}
-where {{ within('newcomers', 's.entity') }} and {{ within('newcomers', 'c._merge_entity') }}
-{%- endif %}
-order by s.entity
+from {{ ref('int_newcomers') }} as c
+inner join names as v on c._merge_first_vendor = v.vendor_number
+left join together as t on c._merge_entity = t.entity
+left join related as r on c._merge_entity = r.entity
+where {{ within('newcomers', 'c._merge_entity') }}
+order by c._merge_entity

@@ -9,14 +9,14 @@ with files as (
 
 matches as (
   select
-    count(distinct original_row) as matched_rows,
-    count(distinct case when n_entities > 1 then original_row end) as ambiguous_rows,
-    count(distinct entity) as matched_entities
+    cast(count_if(entity_rank = 1) as bigint) as matched_rows,
+    cast(count_if(entity_rank = 1 and n_entities > 1) as bigint) as ambiguous_rows,
+    cast(count_if(is_first_of_entity) as bigint) as matched_entities
   from {{ ref('int_matches') }}
 ),
 
 entities as (
-  select count(distinct entity) as entities
+  select cast(count_if(record = entity) as bigint) as entities
   from {{ ref('int_entities') }}
 ),
 

@@ -3,24 +3,25 @@
 {%- set plan = merge_plan() %}
 {%- set policy_of = {} %}
 {%- for v in plan.vendor if v.header %}{% do policy_of.update({v.header: v.policy}) %}{% endfor %}
--- original and result are joined whole: long cells would have to fit in memory
-with results as (
-  select
-    _merge_position,
-    match_quality
-    {%- for h in plan.crm %},
-    {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
-    {%- endfor %}
-  from {{ in_stored_order(ref('merged_result')) }} as stored
-),
-
-originals as (
+-- a slice of the original and of the result are joined whole: long cells would have to fit in memory
+with originals as (
   select
     _merge_position
     {%- for h in plan.crm %},
     {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
     {%- endfor %}
   from {{ ref('stg_original') }}
+  where {{ within('originals', '_merge_row') }}
+),
+
+results as (
+  select
+    {{ position_of_stored('originals') }} as _merge_position,
+    match_quality
+    {%- for h in plan.crm %},
+    {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
+    {%- endfor %}
+  from {{ in_stored_order(ref('merged_result')) }} as stored
 )
 
 select

@@ -1,14 +1,17 @@
 {#- I8. Provenance closes: the cells of the result that are not the CRM's own are those of cell_provenance, with the value that stands in
     the result. Numbers stand for the values, and the beginnings of texts are shown: all of them whole would have to fit in memory. -#}
 {%- set plan = merge_plan() %}
-with results as (
-  select *
-  from {{ in_stored_order(ref('merged_result')) }} as stored
-),
-
-originals as (
+with originals as (
   select *
   from {{ ref('stg_original') }}
+  where {{ within('originals', '_merge_row') }}
+),
+
+results as (
+  select
+    {{ position_of_stored('originals') }} as _merge_place,
+    stored.*
+  from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
 
 compared as (
@@ -26,7 +29,7 @@ compared as (
     end as changed_{{ v.index }}
     {%- endfor %}
   from results as r
-  inner join originals as o on r._merge_position = o._merge_position
+  inner join originals as o on r._merge_place = o._merge_position
 ),
 
 numbered as (

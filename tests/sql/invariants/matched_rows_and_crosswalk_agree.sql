@@ -1,17 +1,18 @@
 {#- The result's count of enriched rows is the number of the crosswalk's rows, for every original row. -#}
-with results as (
+with originals as (
   select
-    _merge_position as position,
+    _merge_position,
+    _merge_row
+  from {{ ref('stg_original') }}
+  where {{ within('originals', '_merge_row') }}
+),
+
+results as (
+  select
+    {{ position_of_stored('originals') }} as _merge_position,
     match_quality,
     n_enriched_rows
   from {{ in_stored_order(ref('merged_result')) }} as stored
-),
-
-originals as (
-  select
-    _merge_position as position,
-    _merge_row
-  from {{ ref('stg_original') }}
 ),
 
 links as (
@@ -27,7 +28,7 @@ select
   r.n_enriched_rows,
   coalesce(l.n_links, 0) as n_links
 from originals as o
-inner join results as r on o.position = r.position
+inner join results as r on o._merge_position = r._merge_position
 left join links as l on o._merge_row = l.original_row
 where
   r.n_enriched_rows <> coalesce(l.n_links, 0)
