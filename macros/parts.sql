@@ -144,7 +144,10 @@
   {%- set found = namespace(failures=0) -%}
   {%- for part in range(parts) -%}
     {%- do enter_part(over, part) -%}
-    {%- set found.failures = found.failures + query_value('select ' ~ fail_calc ~ ' from (' ~ main_sql ~ '\n) as failing_rows') | int -%}
+    {%- set failures = query_value('select ' ~ fail_calc ~ ' from (' ~ main_sql ~ '\n) as failing_rows') | int -%}
+    {#- whoever shows the rows has to ask for this part again -#}
+    {%- if failures and not found.failures -%}{%- do log('crm-merge failing part: ' ~ tojson({'check': model.name, 'settings': settings_of_part(over, part)}), info=true) -%}{%- endif -%}
+    {%- set found.failures = found.failures + failures -%}
   {%- endfor -%}
   {%- do leave_parts(over) -%}
   select {{ found.failures }} as failures, {{ found.failures }} {{ warn_if }} as should_warn, {{ found.failures }} {{ error_if }} as should_error
@@ -189,19 +192,23 @@
 
 {% macro enter_part(kind, part) %}
   {#- Says which part is being built: the words below and the views over sorted relations go by it. -#}
-  {%- if kind is not none -%}
-    {%- set parts = parts_of(kind) -%}
-    {%- if parts.n > 1 -%}
-      {%- do log('crm-merge part: ' ~ this.identifier ~ ', part ' ~ (part + 1) ~ ' of ' ~ parts.n, info=true) -%}
-      {%- set values = {'part': part, 'parts': parts.n} -%}
-      {%- if parts.firsts -%}
-        {%- do values.update({'first': parts.firsts[part], 'last': parts.firsts[part + 1] - 1 if part + 1 < parts.n else 9223372036854775807}) -%}
-      {%- endif -%}
-      {%- set settings = [] -%}
-      {%- for name, value in values.items() -%}{%- do settings.append('set variable ' ~ kind ~ '_' ~ name ~ ' = cast(' ~ value ~ ' as bigint)') -%}{%- endfor -%}
-      {%- do run_statement(settings | join('; ')) -%}
-    {%- endif -%}
+  {%- if kind is not none and parts_of(kind).n > 1 -%}
+    {%- do log('crm-merge part: ' ~ this.identifier ~ ', part ' ~ (part + 1) ~ ' of ' ~ parts_of(kind).n, info=true) -%}
+    {%- do run_statement(settings_of_part(kind, part)) -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro settings_of_part(kind, part) %}
+  {#- The statements that say so. -#}
+  {%- set parts = parts_of(kind) -%}
+  {%- set values = {'part': part, 'parts': parts.n} -%}
+  {%- if parts.firsts -%}
+    {%- do values.update({'first': parts.firsts[part], 'last': parts.firsts[part + 1] - 1 if part + 1 < parts.n else 9223372036854775807}) -%}
+  {%- endif -%}
+  {%- set settings = [] -%}
+  {%- for name, value in values.items() -%}{%- do settings.append('set variable ' ~ kind ~ '_' ~ name ~ ' = cast(' ~ value ~ ' as bigint)') -%}{%- endfor -%}
+  {%- do return(settings | join('; ')) -%}
 {% endmacro %}
 
 
@@ -478,16 +485,9 @@
 {%- endmacro %}
 
 
-{% macro audit_is_in_parts(plan) %}
-  {#- What the audit joins for all rows at once takes memory by rows: 200,000 did not fit a limit of 200 MB. -#}
-  {%- do return(rows_are_large(plan) or memory_limit() < 280000000) -%}
-{% endmacro %}
-
-
 {% macro rows_are_large(plan) %}
   {#- Are rows so wide or so long, be it in one place of a file (or does somebody want so small parts) that what is done at once for all rows
-      of other merges is done in parts as well? Or do long rows hold so much that it would not fit where a merge brings them together? It costs a
-      scan of all comparison forms per part. -#}
+      of other merges is done in parts as well? Or do long rows hold so much that it would not fit where a merge brings them together? -#}
   {%- set longest = namespace(row=0, bytes=0) -%}
   {%- for file in plan.files -%}
     {%- set longest.row = [longest.row, file.densest] | max -%}

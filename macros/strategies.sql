@@ -1,7 +1,8 @@
 {#- Survivorship. The candidates of (entity, column) are its non-blank cells; a strategy says which one wins.
 
     prefer_<name>(column)  a ranking: the candidate with the largest value wins
-    fold_<name>(column)    a value made of all candidates: {value: an aggregate, ord: where it came from}
+    fold_<name>(column)    a value made of all candidates: {value: an aggregate, ord: where it came from}, and if that is cheaper
+                           than the value, is_there: whether there is one
 
     A new strategy is one macro here; the spec finds it by its name. What a macro may use of `column`:
       column.value     the cell, null when blank
@@ -32,6 +33,7 @@
   {%- do return({
     'value': 'case when ' ~ agree ~ ' then min(' ~ column.value ~ ') end',
     'ord': 'case when ' ~ agree ~ ' then min(case when ' ~ column.value ~ ' = ' ~ column.least ~ ' then _merge_ord end) end',
+    'is_there': 'coalesce(' ~ agree ~ ', false)',
   }) -%}
 {% endmacro %}
 

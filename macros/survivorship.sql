@@ -64,22 +64,27 @@
 
 
 {% macro survivor(v) %}
-  {#- {value, ord}: the aggregates over int_ranked that give a column's winning cell and the record it came from. -#}
+  {#- {value, ord, is_there}: the aggregates over int_ranked that give a column's winning cell, the record it came from, and whether there is one. -#}
   {%- set column = strategy_column(v, v.strategy) -%}
   {%- set fold = own_fold(v) -%}
-  {%- if fold -%}{%- do return(fold(column)) -%}{%- endif -%}
+  {%- if fold -%}
+    {%- set folded = fold(column) -%}
+    {%- do return({'value': folded.value, 'ord': folded.ord, 'is_there': folded.get('is_there', folded.value ~ ' is not null')}) -%}
+  {%- endif -%}
   {%- set rank = 'r.' ~ rank_column(v) -%}
   {%- if survives_whole(v) -%}
     {#- max_by may skip a null value on one engine and return it on another: an empty text stands for it. A null rank is skipped by all. -#}
     {%- do return({
       'value': "nullif(max_by(coalesce(" ~ column.value ~ ", ''), " ~ rank ~ "), '')",
       'ord': ord_of('max(' ~ rank ~ ')', v),
+      'is_there': 'max_by(case when ' ~ column.value ~ ' is not null then 1 else 0 end, ' ~ rank ~ ') = 1',
     }) -%}
   {%- endif -%}
   {%- set rank_of_value = 'case when ' ~ column.value ~ ' is not null then ' ~ rank ~ ' end' -%}
   {%- do return({
     'value': 'max_by(' ~ column.value ~ ', ' ~ rank_of_value ~ ')',
     'ord': ord_of('max(' ~ rank_of_value ~ ')', v),
+    'is_there': 'count(' ~ column.value ~ ') > 0',
   }) -%}
 {% endmacro %}
 

@@ -27,14 +27,14 @@
 {%- endmacro %}
 
 
-{% macro digest_of_cells(row, columns) -%}
-  {#- A number of what the cells of a row hold, in these columns of the plan: each cell with its length before it, so that none runs into the next. -#}
+{% macro cells_in_one(row, columns) -%}
+  {#- One text of what the cells of a row hold, in these columns of the plan: each cell with its length before it, so that none runs into the next. -#}
   {%- set cells = [] -%}
   {%- for v in columns -%}
     {%- set cell = row ~ '.' ~ sql_name(v.column) -%}
     {%- do cells.append("case when " ~ cell ~ " is null then '-' else concat(cast(length(" ~ cell ~ ") as string), ':', " ~ cell ~ ") end") -%}
   {%- endfor -%}
-  {{ hash_number("concat('', " ~ cells | join(', ') ~ ")") }}
+  concat('', {{ cells | join(', ') or "''" }})
 {%- endmacro %}
 
 

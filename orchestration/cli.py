@@ -145,7 +145,7 @@ def run(
                     history.checks(outcome),
                     lambda sent, total: bar.update(task, advance=sent, total=total),
                     target,
-                    spec.stem,
+                    str(spec.resolve()),
                 )
         except FileProblem as problem:
             stop([f"publishing failed: {problem}", again])
@@ -170,11 +170,10 @@ def validate(spec: Spec) -> None:
     problems = [problem for text in outcome.results for problem in show_file(json.loads(text))]
     if "schedule" in wanted and (wrong := watch.schedule_problem(wanted["schedule"])):
         problems.append(wrong)
-    if protect.export_to(wanted):
-        try:
-            problems += protect.problems(default_place(spec), wanted, spec.stem, spec)
-        except FileProblem as problem:
-            problems.append(f"export.to: {problem}")
+    try:
+        problems += protect.problems(default_place(spec), wanted, str(spec.resolve()))
+    except FileProblem as problem:
+        problems.append(f"export.to: {problem}")
     if problems:
         fail(spec, dbt_run.Outcome(ok=False, problems=problems), None)
     screen.print("[green]The spec and its files are fine.[/green]")
@@ -264,6 +263,8 @@ def show_difference(
         if csv:
             diff.check_target(csv.absolute(), (a, b))
         with diff.opened(a, b) as connection:
+            if csv:
+                diff.check_inputs(connection, csv.absolute())
             manifests = [diff.manifest_of(connection, name, place) for name, place in (("a", a), ("b", b))]
             found = diff.compare(connection)
             export = (manifests[1].get("spec") or {}).get("export") or {}
@@ -332,6 +333,7 @@ def show_history(
             home.check_name(merge)
         if csv:
             diff.check_target(csv.absolute())
+            home.check_outside(folder, csv.absolute())
             with history.connect(folder) as connection:
                 history.save(connection, csv.absolute(), merge, last)
             screen.print(f"Written    {printable(str(csv))}, formulas escaped")
@@ -480,7 +482,7 @@ def check_target(spec: Path, place: Path, wanted: dict[str, Any]) -> None:
     try:
         if (protect.export_to(wanted) or "").strip().lower().startswith("s3:"):
             publish.target(place, wanted).check()
-        problems = protect.problems(place, wanted, spec.stem, spec)
+        problems = protect.problems(place, wanted, str(spec.resolve()))
     except FileProblem as problem:
         problems, transient = [f"export.to: {problem}"], problem.transient
     if problems:

@@ -60,7 +60,8 @@ class Node:
 class Outcome:
     """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
     reached), the nodes that ended, what it says of an earlier run that it resumes, about how much disk and memory, in bytes,
-    it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes, and dbt's target."""
+    it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes, dbt's target,
+    and of checks that failed in a part of the rows the statements that name the part."""
 
     ok: bool
     problems: list[str] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Outcome:
     peak_memory: int = 0
     peak_spill: int = 0
     target: str = "duckdb"
+    failing_parts: dict[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -260,6 +262,9 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
         outcome.transient = True
     elif message.startswith("crm-merge resumes: "):
         outcome.resumed = message.removeprefix("crm-merge resumes: ")
+    elif message.startswith("crm-merge failing part: "):
+        found_part = json.loads(message.removeprefix("crm-merge failing part: "))
+        outcome.failing_parts[found_part["check"]] = found_part["settings"]
     elif message.startswith("crm-merge result: "):
         outcome.results.append(message.removeprefix("crm-merge result: "))
     elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):

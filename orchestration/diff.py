@@ -377,7 +377,7 @@ def first_cells(connection: duckdb.DuckDBPyConnection, n: int) -> list[tuple]:
 
 
 def check_target(path: Path, merges: Sequence[Path] = ()) -> None:
-    """Refuses a target of ``save`` that could not be written, or that is a file of the merges or was read by them, before the work."""
+    """Refuses a target of ``save`` that could not be written, or that is a file of the merges, before the work."""
     if not path.parent.is_dir():
         raise DiffProblem(f"--csv: there is no folder '{path.parent}'; make it first, or name another file")
     if path.is_dir():
@@ -385,18 +385,20 @@ def check_target(path: Path, merges: Sequence[Path] = ()) -> None:
     if path.name == "merge.duckdb":
         raise DiffProblem(f"--csv: '{path}' is a merge's database; name another file")
     for merge in merges:
-        real, own = Path(os.path.realpath(path)), Path(os.path.realpath(merge))
-        if any(real.is_relative_to(own / folder) for folder in (".crm-merge", "out")):
-            raise DiffProblem(
-                f"--csv: '{path}' lies where the merge in {merge} keeps its files; name another file"
-            )
-        inputs = (protect.read_manifest(merge / "out" / protect.MANIFEST) or {}).get("inputs", [])
-        if any(path.exists() and Path(one["path"]).exists() and path.samefile(one["path"]) for one in inputs):
-            raise DiffProblem(
-                f"--csv: '{path}' is a file that the merge in {merge} has read; name another file"
-            )
+        if protect.is_of_merge(merge, path):
+            raise DiffProblem(f"--csv: '{path}' is a file of the merge in {merge}; name another file")
     if not os.access(path.parent, os.W_OK):
         raise DiffProblem(f"--csv: the folder '{path.parent}' can't be written to")
+
+
+def check_inputs(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuses a target of ``save`` that one of the merges has read."""
+    if not path.exists():
+        return
+    for merge in "ab":
+        for (read,) in connection.execute(f"select path from {merge}.main.stg_files").fetchall():  # noqa: S608
+            if os.path.exists(read) and path.samefile(read):
+                raise DiffProblem(f"--csv: '{path}' was read by one of the merges; name another file")
 
 
 def save(connection: duckdb.DuckDBPyConnection, path: Path, export: dict[str, Any]) -> None:

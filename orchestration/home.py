@@ -91,6 +91,13 @@ def is_name(name: str) -> bool:
     return True
 
 
+def check_outside(home: Path, path: Path) -> None:
+    """Refuses a file to write that lies among what a home keeps; raises HomeProblem."""
+    real, own = Path(os.path.realpath(path)), Path(os.path.realpath(home))
+    if any(real.is_relative_to(own / folder) for folder in (MERGES, HISTORY, PUBLISHED)):
+        raise HomeProblem(f"'{path}' lies where the home {home} keeps its own files; name another file")
+
+
 def merge_directory(home: Path, name: str) -> Path:
     """Returns the merge directory of a spec, which need not exist; HomeProblem if the name is none or a part is a symlink."""
     return _below(home, MERGES, name)

@@ -125,8 +125,8 @@ def results(
         context.instance.add_run_tags(
             context.run.run_id, {MAX_RUNTIME: str(round(watch.time_limit(spec) * 60))}
         )
-        with merging.claimed(home.merge_directory(home.folder(), name), name) as merge:
-            events, since = merge.build(spec), time.monotonic()
+        with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
+            events, since = merge.build(spec, watch.address(name)), time.monotonic()
             while True:
                 try:
                     event = next(events)
@@ -231,7 +231,7 @@ def merged_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     name, started, built = context.partition_key, datetime.now(timezone.utc), None
     known = {"merge": name, "run_id": context.run.run_id, "attempt": context.retry_number + 1}
     try:
-        with merging.claimed(home.merge_directory(home.folder(), name), name) as merge:
+        with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
             built = merge.built()
             known |= {"started_at": built.started, "spill_bytes": built.outcome.peak_spill}
             manifest = merge.publish()

@@ -28,9 +28,10 @@ class Problem(Exception):
 
 @dataclass
 class Built:
-    """A build that ended well: its spec, when it began, seconds, outcome."""
+    """A build that ended well: its spec, the spec's path or URL, when it began, seconds, outcome."""
 
     spec: dict[str, Any]
+    spec_file: str
     started: datetime
     seconds: float
     outcome: dbt_run.Outcome
@@ -38,10 +39,9 @@ class Built:
 
 @dataclass
 class Merge:
-    """A merge directory that this process holds, and the name by which the merge's manifests know it."""
+    """A merge directory that this process holds."""
 
     place: Path
-    name: str
 
     @property
     def unfinished(self) -> Path:
@@ -53,8 +53,10 @@ class Merge:
         """Where the outcome of the last build is kept for the step that publishes it."""
         return self.place / ".crm-merge" / "outcome.json"
 
-    def build(self, spec: dict[str, Any]) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
-        """Builds and checks everything; goes on from what an earlier run of the same merge finished and did not publish.
+    def build(
+        self, spec: dict[str, Any], spec_file: str
+    ) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+        """Builds and checks everything, by the spec of a file or URL; goes on from what an earlier run of the same merge finished and did not publish.
 
         Yields each node as it ends and the name of each part as it begins; returns the outcome.
         """
@@ -62,10 +64,12 @@ class Merge:
         if wrong := engine.problems() + spark.problems(target, self.place):
             raise Problem("; ".join(wrong))
         try:
-            if wrong := protect.problems(self.place, spec, self.name):
+            if wrong := protect.problems(self.place, spec, spec_file):
                 raise Problem("; ".join(wrong))
         except FileProblem as problem:
-            raise Problem(f"export.to: {problem}", problem.transient) from None
+            if not problem.transient:
+                raise Problem(f"export.to: {problem}") from None
+            # the merge need not wait for the server: it is asked again before the result is put there
         began, started = time.time(), time.monotonic()
         resume = self.unfinished.exists()
         self.unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +85,7 @@ class Merge:
         if outcome.ok:
             kept = {
                 "spec": spec,
+                "spec_file": spec_file,
                 "started": began,
                 "seconds": time.monotonic() - started,
                 "outcome": asdict(outcome),
@@ -105,6 +110,7 @@ class Merge:
         started = datetime.fromtimestamp(kept["started"], timezone.utc)
         return Built(
             kept["spec"],
+            kept["spec_file"],
             started,
             kept["seconds"],
             dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes}),
@@ -120,7 +126,7 @@ class Merge:
                 built.seconds,
                 history.checks(built.outcome),
                 made_by=built.outcome.target,
-                merge=self.name,
+                spec_file=built.spec_file,
             )
         except FileProblem as problem:
             raise Problem(str(problem), problem.transient) from None
@@ -196,9 +202,8 @@ def once(
 
 
 @contextmanager
-def claimed(place: Path, name: str | None = None) -> Iterator[Merge]:
-    """Holds the merge directory for this process: a second run of the same merge is told so. The merge's name is the directory's
-    unless it is given."""
+def claimed(place: Path) -> Iterator[Merge]:
+    """Holds the merge directory for this process: a second run of the same merge is told so."""
     with ExitStack() as held:
         try:
             held.enter_context(home.held(place))
@@ -215,7 +220,7 @@ def claimed(place: Path, name: str | None = None) -> Iterator[Merge]:
             ) from None
         except OSError as error:
             raise Problem(f"the merge directory {place} can't be used: {error.strerror}") from None
-        yield Merge(place, name or place.name)
+        yield Merge(place)
 
 
 def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
@@ -234,17 +239,21 @@ def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
             )
             continue
         problems.append(f"the check '{node.name}' failed, for instance on:")
-        problems += [f"  {row}" for row in failing_rows(place, node.name)]
+        part = outcome.failing_parts.get(node.name, "")
+        problems += [f"  {row}" for row in failing_rows(place, node.name, part)]
     return problems
 
 
-def failing_rows(place: Path, check: str, most: int = 3) -> list[str]:
-    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled."""
+def failing_rows(place: Path, check: str, part: str = "", most: int = 3) -> list[str]:
+    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled, ``part`` the statements
+    that name the part of the rows in which it failed."""
     compiled = next((place / "target" / "compiled").rglob(f"{check}.sql"), None)
     if compiled is None:
         return [f"(its query was not found; the tables are in {place / 'merge.duckdb'})"]
     try:
         with publish.connect(place) as connection:
+            if part:
+                connection.execute(part)
             found = connection.execute(f"select * from ({compiled.read_text('utf-8')}\n) limit {most}")  # noqa: S608
             names = [column[0] for column in found.description]
             rows = found.fetchall()
@@ -256,4 +265,5 @@ def failing_rows(place: Path, check: str, most: int = 3) -> list[str]:
         )
         for row in rows
     ]
-    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'})"]
+    after = f", after: {part}" if part else ""
+    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'}{after})"]

@@ -1,7 +1,7 @@
 """What publishing may write over: no input of the merge, and of the files that are there only its own earlier result.
 
-A result is known by its manifest: the file stands in it with its bytes and sha256, and it is of a merge of the same name. What a
-run puts in place is noted in the merge directory as well, before the first rename: a run that is killed between two of them
+A result is known by its manifest: the file stands in it with its bytes and sha256, and the manifest is of the same spec file. What
+a run puts in place is noted in the merge directory as well, before the first rename: a run that is killed between two of them
 leaves new files beside the old manifest, and the next run must know these too.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,12 @@ from reading import FileProblem, places
 
 # Published beside merged_result, always as CSV: what people open, send on and import.
 REPORTS = ["merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
-MANIFEST = "manifest.json"
+MANIFEST, PARQUET = "manifest.json", "merged_result.parquet"
 # All that a merge may write or remove where it publishes.
-PUBLISHED = [
-    "merged_result.csv",
-    "merged_result.parquet",
-    *(f"{name}.csv" for name in REPORTS),
-    "checks.csv",
-    MANIFEST,
-]
+PUBLISHED = ["merged_result.csv", PARQUET, *(f"{name}.csv" for name in REPORTS), "checks.csv", MANIFEST]
 LARGEST_MANIFEST = 64_000_000  # bytes; one of 2,000 inputs has about a million
+MOST_NOTED = 100_000  # files; more than ten times as many as a result may have
+SAID = 5  # files that are named at once
 
 
 @dataclass(frozen=True)
@@ -41,27 +39,56 @@ class Input:
     shown: str
 
 
-def problems(directory: Path, spec: dict[str, Any], merge: str, spec_file: Path | None = None) -> list[str]:
-    """Returns why a merge must not run, each as a sentence that begins with the setting to change; looks, and changes nothing.
+@dataclass(frozen=True)
+class Entry:
+    """A published file: its name below the place, its bytes and sha256, and where it was noted its time and its number on the disk."""
 
-    ``merge`` is the name by which its manifests know it. ``spec_file`` is kept as an input is. What is wrong with the spec or a path
-    itself is not said here: dbt says it. Raises FileProblem where S3 can't be asked.
+    name: str
+    bytes: int
+    sha256: str
+    state: tuple[int, int] | None = None
+
+
+@dataclass
+class Look:
+    """What was found where a merge publishes: why it must not, each as a sentence that begins with the setting to change; and the
+    files of its own earlier results."""
+
+    problems: list[str] = field(default_factory=list)
+    own: list[Entry] = field(default_factory=list)
+
+
+def problems(directory: Path, spec: dict[str, Any], spec_file: str | None) -> list[str]:
+    """Returns why a merge must not run, as ``look``."""
+    return look(directory, spec, spec_file).problems
+
+
+def look(directory: Path, spec: dict[str, Any], spec_file: str | None) -> Look:
+    """Looks at what a merge would write over; changes nothing.
+
+    ``spec_file`` is the spec's absolute path or URL, by which manifests know the merge, and is kept as an input is. What is wrong
+    with the spec or a path itself is not said here: dbt says it. Raises FileProblem where S3 can't be asked.
     """
     to = export_to(spec)
     try:
         place = storage.at(to or str(directory / "out"))
     except FileProblem:
-        return []
-    inputs = dict(local_inputs(spec, spec_file))
-    found = [
+        return Look()
+    local = [(Path(one.shown), one) for one in input_files(spec, remote=False)]
+    at_work = [
         f"{one.setting}: '{one.shown}' lies where this merge keeps its own files, {directory}, so the run would remove it;"
         " copy it elsewhere, or use another --dir"
-        for path, one in local_files(spec)
+        for path, one in local
         if own_file(directory, path)
     ]
+    if at_work:
+        return Look(at_work)
     if place.remote:
-        return found + in_bucket(directory, spec, place, merge)
-    return found + in_folder(directory, Path(place.url), inputs, merge, to is not None)
+        return in_bucket(directory, spec, place, spec_file)
+    if spec_file is not None:
+        local.append((Path(spec_file), Input("export.to", spec_file)))
+    inputs = {number: one for path, one in local if (number := number_of(path))}
+    return in_folder(directory, spec, Path(place.url), inputs, spec_file)
 
 
 def export_to(spec: dict[str, Any]) -> str | None:
@@ -78,52 +105,37 @@ def named_inputs(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (setting, path) of everything that a spec reads, as far as it is written as it should be."""
     enriched, assertions = spec.get("enriched"), spec.get("assertions")
     blocks = [("original", spec.get("original"))]
-    blocks += [
-        (f"enriched[{k}]", block) for k, block in enumerate(enriched if isinstance(enriched, list) else [])
-    ]
+    if isinstance(enriched, list):
+        blocks += [(f"enriched[{k}]", block) for k, block in enumerate(enriched)]
     for setting, block in blocks:
         if isinstance(block, dict) and isinstance(block.get("path"), str):
             yield f"{setting}.path", block["path"]
-    for path in (
-        [assertions] if isinstance(assertions, str) else assertions if isinstance(assertions, list) else []
-    ):
+    for path in assertions if isinstance(assertions, list) else [assertions]:
         if isinstance(path, str):
             yield "assertions", path
 
 
 def input_files(spec: dict[str, Any], remote: bool) -> Iterator[Input]:
-    """Yields the files that the spec's paths mean now, those on S3 or those on this disk."""
+    """Yields the files that the spec's paths mean now, those on S3 or those on this disk; raises FileProblem if S3 does not answer now."""
     for setting, path in named_inputs(spec):
         scheme, separator, _ = path.strip().partition("://")
         if remote != bool(separator) or (remote and scheme.lower() != "s3"):
             continue
         try:
-            for shown, _, _ in places.listed(path):
-                yield Input(setting, shown)
-        except FileProblem:
+            found = places.listed(path)
+        except FileProblem as problem:
+            if problem.transient:
+                raise
             continue
-
-
-def local_files(spec: dict[str, Any]) -> Iterator[tuple[Path, Input]]:
-    """Yields the inputs on this disk."""
-    for one in input_files(spec, remote=False):
-        yield Path(one.shown), one
-
-
-def local_inputs(spec: dict[str, Any], spec_file: Path | None) -> Iterator[tuple[tuple[int, int], Input]]:
-    """Yields the inputs by what tells that two paths are one file, by whatever links: its disk and its number there."""
-    if spec_file is not None and (number := number_of(spec_file)):
-        yield number, Input("export.to", str(spec_file))
-    for path, one in local_files(spec):
-        if number := number_of(path):
-            yield number, one
+        for shown, _, _ in found:
+            yield Input(setting, shown)
 
 
 def number_of(path: Path) -> tuple[int, int] | None:
-    """Returns disk and number of the file that a path leads to."""
+    """Returns disk and number of the file that a path leads to: they tell that two paths are one file, by whatever links."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
 
@@ -134,178 +146,224 @@ def own_file(directory: Path, path: Path) -> bool:
     return real.is_relative_to(own / ".crm-merge") or real in (own / "merge.duckdb", own / "merge.duckdb.wal")
 
 
+# -- What is known of earlier results --
+
+
+class Known:
+    """What earlier runs of a merge have put in place: by the manifest that is there, and by the note in the merge directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        spec: dict[str, Any],
+        spec_file: str | None,
+        content: bytes | None,
+        at_home: bool,
+    ):
+        self.manifest = as_manifest(content)
+        self.is_own = self.manifest is not None and (at_home or is_of(self.manifest, spec, spec_file))
+        own = described_files(self.manifest) if self.manifest and self.is_own else []
+        self.entries: dict[str, list[Entry]] = {}
+        for entry in [*own, *noted(directory)]:
+            self.entries.setdefault(entry.name, []).append(entry)
+
+    def own(self) -> list[Entry]:
+        """Returns all of it."""
+        return [entry for entries in self.entries.values() for entry in entries]
+
+    def why(self, name: str) -> str:
+        """Returns what a file that is there is instead of a result of this merge."""
+        if name in self.entries:
+            return "is not as this merge has published it"
+        if self.manifest is not None and not self.is_own:
+            other = self.manifest.get("spec_file")
+            return f"is the result of another merge{f', of {str(other)[:200]!r}' if other else ''}"
+        if name == MANIFEST:
+            return "is no manifest of a merge"
+        return f"is no result of this merge, whose {MANIFEST} would name it"
+
+
+def is_of(manifest: dict[str, Any], spec: dict[str, Any], spec_file: str | None) -> bool:
+    """Says whether a manifest is of a spec file. Those of earlier versions name none: they are if the CRM's file is the same."""
+    if manifest.get("spec_file") and spec_file:
+        return manifest["spec_file"] == spec_file
+    then, now = manifest["spec"].get("original"), spec.get("original")
+    return isinstance(then, dict) and isinstance(now, dict) and then.get("path") == now.get("path")
+
+
+def as_manifest(content: bytes | None) -> dict[str, Any] | None:
+    """Returns what a manifest says, None if no merge wrote it."""
+    try:
+        found = json.loads(content or b"")
+    except (ValueError, RecursionError):
+        return None
+    is_one = isinstance(found, dict) and {"rows", "columns", "files", "inputs", "spec"} <= set(found)
+    if not is_one or not isinstance(found["spec"], dict) or not isinstance(found["files"], list):
+        return None
+    return found
+
+
+def described_files(manifest: dict[str, Any]) -> Iterator[Entry]:
+    """Yields each file that a manifest names, those in folders too; what is not as a merge writes it is left out."""
+    for whole in manifest["files"]:
+        parts = whole.get("files") if isinstance(whole, dict) else None
+        for part in parts if isinstance(parts, list) else [whole]:
+            if entry := as_entry(part, f"{whole.get('name')}/" if isinstance(parts, list) else ""):
+                yield entry
+
+
+def as_entry(said: Any, above: str = "") -> Entry | None:
+    """Returns a file as a manifest or a note describes it, None if it does not."""
+    if not isinstance(said, dict):
+        return None
+    name, size, digest, state = (said.get(key) for key in ("name", "bytes", "sha256", "state"))
+    if not isinstance(name, str) or not isinstance(size, int) or not isinstance(digest, str):
+        return None
+    is_state = isinstance(state, list) and len(state) == 2 and all(isinstance(part, int) for part in state)
+    return Entry(
+        above + name, size, digest, (state[0], state[1]) if isinstance(state, list) and is_state else None
+    )
+
+
 # -- A folder --
 
 
 def in_folder(
-    directory: Path, out: Path, inputs: dict[tuple[int, int], Input], merge: str, named: bool
-) -> list[str]:
-    """Returns what a merge would write over in a folder."""
+    directory: Path,
+    spec: dict[str, Any],
+    out: Path,
+    inputs: dict[tuple[int, int], Input],
+    spec_file: str | None,
+) -> Look:
+    """Looks at a folder."""
+    named = export_to(spec) is not None
     setting, elsewhere = (
         ("export.to: ", "set export.to to another folder") if named else ("", "use another --dir")
     )
     if os.path.lexists(out) and not out.is_dir():
         kind = "a link to a folder that is not there" if out.is_symlink() else "not a folder"
-        return [f"{setting}'{out}', where the result goes, is {kind}; {elsewhere}"]
+        return Look([f"{setting}'{out}', where the result goes, is {kind}; {elsewhere}"])
     there = [name for name in PUBLISHED if os.path.lexists(out / name)]
-    found = []
-    for name in there:
-        for path in files_of(out / name):
-            if one := inputs.get(number_of(path) or (0, 0)):
-                found.append(
-                    f"{one.setting}: '{one.shown}' is read by this merge, whose result would be written over it, as {out / name}; {elsewhere},"
-                    " or move the file"
-                )
+    found = [
+        f"{one.setting}: '{one.shown}' is read by this merge, whose result would be written over it, as {out / name}; {elsewhere},"
+        " or move the file"
+        for name in there
+        for path in files_of(out / name)
+        if (one := inputs.get(number_of(path) or (0, 0)))
+    ]
     if found:
-        return found
-    known = Known(directory, read_manifest(out / MANIFEST), merge, own_place(directory, out))
+        return Look(found[:SAID])
+    # out itself is the merge directory's own, whatever spec was merged there before
+    at_home = os.path.realpath(out) == os.path.join(os.path.realpath(directory), "out")
+    known = Known(directory, spec, spec_file, content_of(out / MANIFEST), at_home)
     for name in there:
-        if why := known.objection(name, out / name):
+        if why := objection(known, name, out / name):
             found.append(
                 f"{setting}'{out / name}' {why}; it is not written over: move it away, or {elsewhere}"
             )
-    return found
+    return Look(found[:SAID], known.own())
 
 
-def own_place(directory: Path, out: Path) -> bool:
-    """Says whether a folder is the ``out`` of a merge directory itself, to which every spec merged there publishes."""
-    return os.path.realpath(out) == os.path.join(os.path.realpath(directory), "out")
+def objection(known: Known, name: str, path: Path) -> str:
+    """Returns why a file or folder is not what this merge has put there, or ''."""
+    if path.is_symlink():
+        return "is a link, which no merge has put there"
+    if name == MANIFEST and known.is_own:
+        return ""
+    for part in files_of(path):
+        below = name if part == path else f"{name}/{part.relative_to(path).as_posix()}"
+        if not any(is_same(entry, part) for entry in known.entries.get(below, [])):
+            return known.why(below) + (f" (its {part.relative_to(path)})" if part != path else "")
+    return ""
 
 
 def files_of(path: Path) -> list[Path]:
-    """Returns a file, or what a folder holds, links included but not followed."""
-    if path.is_dir() and not path.is_symlink():
-        return sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    return [path]
+    """Returns a file, or what a folder holds; links are files, wherever they lead."""
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return sorted(
+        Path(folder) / name
+        for folder, folders, names in os.walk(path)
+        for name in [*names, *(inner for inner in folders if os.path.islink(os.path.join(folder, inner)))]
+    )
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
-    """Returns a manifest, None if there is none that a merge wrote."""
+def content_of(path: Path) -> bytes | None:
+    """Returns what a file holds, None if it is none that may be a manifest."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > LARGEST_MANIFEST:
-            return None
-        return as_manifest(path.read_bytes())
+        if stat.S_ISREG(path.lstat().st_mode) and path.stat().st_size <= LARGEST_MANIFEST:
+            return path.read_bytes()
     except OSError:
-        return None
+        pass
+    return None
 
 
-def as_manifest(content: bytes) -> dict[str, Any] | None:
-    """Returns what a manifest says, None if no merge wrote it."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    is_one = isinstance(found, dict) and {"rows", "columns", "files", "inputs", "spec"} <= set(found)
-    return found if is_one and isinstance(found["files"], list) and isinstance(found["spec"], dict) else None
-
-
-class Known:
-    """What earlier runs of a merge have put in place: by their manifest, and by the note in the merge directory."""
-
-    def __init__(
-        self, directory: Path, manifest: dict[str, Any] | None, merge: str, is_own_place: bool = False
-    ):
-        self.manifest = manifest
-        # manifests of earlier versions have no name in them
-        self.is_own = manifest is not None and (is_own_place or manifest.get("merge", merge) == merge)
-        self.entries: dict[str, list[dict[str, Any]]] = {}
-        for entry in [*(described_files(manifest) if self.is_own and manifest else []), *noted(directory)]:
-            self.entries.setdefault(str(entry["name"]), []).append(entry)
-
-    def objection(self, name: str, path: Path) -> str:
-        """Returns why a file or folder is not what this merge has put there, or ''."""
-        if path.is_symlink():
-            return "is a link, which no merge has put there"
-        if name == MANIFEST and self.is_own:
-            return ""
-        unlike = [
-            part
-            for part in files_of(path)
-            if not any(is_same(entry, part) for entry in self.entries.get(name_below(name, path, part), []))
-        ]
-        if not unlike:
-            return ""
-        of_folder = f" (its {unlike[0].relative_to(path)})" if unlike[0] != path else ""
-        listed = any(name_below(name, path, part) in self.entries for part in unlike)
-        return (self.why(name, listed)) + of_folder
-
-    def why(self, name: str, listed: bool) -> str:
-        """Returns what a file that is there is instead of a result of this merge."""
-        if listed:
-            return "is not as this merge has published it"
-        if self.manifest is not None and not self.is_own:
-            return f"is the result of another merge, {str(self.manifest['merge'])[:100]!r}"
-        if name == MANIFEST:
-            return "is no manifest of a merge"
-        return "is no result of this merge, whose manifest.json would name it"
-
-
-def name_below(name: str, path: Path, part: Path) -> str:
-    """Returns the name of a published file, or of one in a published folder."""
-    return name if part == path else f"{name}/{part.relative_to(path).as_posix()}"
-
-
-def described_files(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields name, bytes and sha256 of each file that a manifest names, those of folders too."""
-    for entry in manifest["files"]:
-        if isinstance(entry, dict) and isinstance(entry.get("files"), list):
-            yield from (part | {"name": f"{entry['name']}/{part['name']}"} for part in entry["files"])
-        elif isinstance(entry, dict) and {"name", "bytes", "sha256"} <= set(entry):
-            yield entry
-
-
-def is_same(entry: dict[str, Any], path: Path) -> bool:
+def is_same(entry: Entry, path: Path) -> bool:
     """Says whether a file holds what an entry says; its bytes are read only where its time and number are not those that were noted."""
     try:
         found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.get("bytes"):
+        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.bytes:
             return False
-        if entry.get("state") == [found.st_mtime_ns, found.st_ino]:
-            return True
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+        return entry.state == (found.st_mtime_ns, found.st_ino) or digest_of(path) == entry.sha256
     except OSError:
         return False
-    return digest.hexdigest() == entry.get("sha256")
+
+
+def digest_of(path: Path) -> str:
+    """Returns the sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 # -- S3 --
 
 
-def in_bucket(directory: Path, spec: dict[str, Any], place: storage.Place, merge: str) -> list[str]:
-    """Returns what a merge would write over below a prefix on S3."""
-    taken = {place.shown(name): name for name in PUBLISHED}
-    folder = place.shown("merged_result.parquet/")
-    found = []
-    for one in input_files(spec, remote=True):
-        if one.shown in taken or one.shown.startswith(folder):
-            found.append(
-                f"{one.setting}: '{one.shown}' is read by this merge, whose result would be written over it;"
-                " set export.to to another prefix, or move the file"
-            )
+def in_bucket(directory: Path, spec: dict[str, Any], place: storage.Place, spec_file: str | None) -> Look:
+    """Looks at a prefix on S3."""
+    taken = {place.shown(name) for name in PUBLISHED}
+    found = [
+        f"{one.setting}: '{one.shown}' is read by this merge, whose result would be written over it;"
+        " set export.to to another prefix, or move the file"
+        for one in input_files(spec, remote=True)
+        if one.shown in taken or one.shown.startswith(place.shown(f"{PARQUET}/"))
+    ]
     if found:
-        return found
-    there = {name: entry for name in PUBLISHED if (entry := place.entry(name))}
-    parts = list(storage.at(folder).list((".parquet",)))
-    manifest = None
-    if MANIFEST in there and there[MANIFEST].size <= LARGEST_MANIFEST:
-        manifest = as_manifest(place.read(MANIFEST, LARGEST_MANIFEST))
-    known = Known(directory, manifest, merge)
-    there |= {f"merged_result.parquet/{part.name}": part for part in parts}
-    for name, entry in there.items():
-        said = known.entries.get(name, [])
-        # a listing knows no sha256
-        same = any(entry.size == one.get("bytes") and entry.sha256 in ("", one.get("sha256")) for one in said)
-        if not same and not (name == MANIFEST and known.is_own):
+        return Look(found[:SAID])
+    # a listing knows no sha256, so each object is asked for
+    parts = [f"{PARQUET}/{part.name}" for part in storage.at(place.shown(PARQUET)).list((".parquet",))]
+    with ThreadPoolExecutor(8) as threads:
+        there = [entry for entry in threads.map(place.entry, [*PUBLISHED, *parts]) if entry]
+    manifest = next((entry for entry in there if entry.name == MANIFEST), None)
+    small = manifest is not None and manifest.size <= LARGEST_MANIFEST
+    known = Known(
+        directory, spec, spec_file, place.read(MANIFEST, LARGEST_MANIFEST) if small else None, False
+    )
+    for entry in there:
+        own = known.entries.get(entry.name, [])
+        if not (entry.name == MANIFEST and known.is_own) and not is_same_object(directory, place, entry, own):
             found.append(
-                f"export.to: '{place.shown(name)}' {known.why(name, bool(said))}; it is not written over:"
+                f"export.to: '{place.shown(entry.name)}' {known.why(entry.name)}; it is not written over:"
                 " move it away, or set export.to to another prefix"
             )
-            if len(found) == 5:
+            if len(found) == SAID:
                 break
-    return found
+    return Look(found, known.own())
+
+
+def is_same_object(directory: Path, place: storage.Place, there: storage.Entry, own: list[Entry]) -> bool:
+    """Says whether an object holds what one of the entries says; one that was put by others, without its sha256, is read."""
+    alike = {entry.sha256 for entry in own if entry.bytes == there.size}
+    if not alike or there.sha256:
+        return there.sha256 in alike
+    copy = directory / ".crm-merge" / "compared"
+    try:
+        place.get(there.name, copy)
+        return digest_of(copy) in alike
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 # -- The note --
@@ -316,35 +374,54 @@ def note_of(directory: Path) -> Path:
     return directory / ".crm-merge" / "published.json"
 
 
-def note(directory: Path, files: list[dict[str, Any]], staging: Path) -> None:
-    """Notes what is about to be put in place: files as a manifest describes them, lying in ``staging``. A rename keeps their time and
-    number. What the note before says of other files stays for this once: a run that is killed may not have removed them yet.
-    """
+def put_in_place(files: list[dict[str, Any]], staging: Path) -> list[Entry]:
+    """Returns the entries of files that a manifest describes and that lie in ``staging``. A rename keeps their time and number."""
     entries = []
     for entry in described_files({"files": files}):
-        found = (staging / entry["name"]).stat()
-        entries.append(entry | {"state": [found.st_mtime_ns, found.st_ino]})
-    names = {entry["name"] for entry in entries}
-    entries += [
-        entry | {"earlier": True}
-        for entry in noted(directory)
-        if entry["name"] not in names and not entry.get("earlier")
-    ]
+        found = (staging / entry.name).stat()
+        entries.append(Entry(entry.name, entry.bytes, entry.sha256, (found.st_mtime_ns, found.st_ino)))
+    return entries
+
+
+def note(directory: Path, to: str, entries: Iterable[Entry]) -> None:
+    """Notes where a merge publishes, and which files there are its own: before the first rename those of before and the new ones,
+    after the last the new ones."""
+    kept = list(dict.fromkeys(entries))[-MOST_NOTED:]
+    said = {
+        "to": to,
+        "files": [
+            {"name": one.name, "bytes": one.bytes, "sha256": one.sha256, "state": one.state} for one in kept
+        ],
+    }
     path = note_of(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(entries), encoding="utf-8")
+    unfinished.write_text(json.dumps(said), encoding="utf-8")
     os.replace(unfinished, path)
 
 
-def noted(directory: Path) -> list[dict[str, Any]]:
-    """Returns what was noted, nothing if there is no note that can be read."""
+def noted(directory: Path) -> list[Entry]:
+    """Returns the files that were noted, none if there is no note that can be read."""
+    found = read_note(directory).get("files")
+    return [entry for said in found if (entry := as_entry(said))] if isinstance(found, list) else []
+
+
+def read_note(directory: Path) -> dict[str, Any]:
+    """Returns the note, {} if there is none that can be read."""
     try:
         found = json.loads(note_of(directory).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return (
-        [entry for entry in found if isinstance(entry, dict) and "name" in entry]
-        if isinstance(found, list)
-        else []
-    )
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_of_merge(directory: Path, path: Path) -> bool:
+    """Says whether a file is one that a merge keeps or has published."""
+    real, own = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
+    if any(real.is_relative_to(own / folder) for folder in (".crm-merge", "out")):
+        return True
+    to = read_note(directory).get("to")
+    if not isinstance(to, str) or re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", to):
+        return False
+    out = Path(os.path.realpath(to))
+    return real.is_relative_to(out) and real.relative_to(out).parts[0] in PUBLISHED

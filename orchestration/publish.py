@@ -51,7 +51,7 @@ def publish(
     checks: list[dict[str, Any]] | None = None,
     on_bytes: Callable[[int, int], None] = lambda sent, total: None,
     made_by: str = "duckdb",
-    merge: str | None = None,
+    spec_file: str | None = None,
 ) -> dict[str, Any]:
     """Exports merged_result and the reports of a merge to its ``out`` folder (or ``export.to``); returns the manifest.
 
@@ -59,11 +59,11 @@ def publish(
     sees the old file or the new one. Exports of an earlier run in other formats are removed at the end.
     ``checks`` (of ``history.checks``) are published beside them as checks.csv, without their seconds: equal merges publish
     equal bytes. What goes to S3 is written in the merge directory, then put there: ``on_bytes`` is told of bytes as they are
-    sent, and of how many there are in all. ``made_by`` is the target of dbt that made the merge, ``merge`` its name (that of the
-    directory if it is not given). Raises FileProblem for what is wrong with S3 or would be written over, OSError for what is wrong
+    sent, and of how many there are in all. ``made_by`` is the target of dbt that made the merge, ``spec_file`` the absolute path or
+    URL of its spec. Raises FileProblem for what is wrong with S3 or would be written over, OSError for what is wrong
     with this disk.
     """
-    place, merge = target(directory, spec), merge or directory.name
+    place = target(directory, spec)
     export = spec.get("export") or {}
     formats = export.get("formats") or ["csv"]
     parts = export.get("partition_by") or []
@@ -91,7 +91,7 @@ def publish(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
         manifest = {
-            "merge": merge,
+            **({"spec_file": spec_file} if spec_file else {}),
             "rows": rows[0] if rows else 0,
             "columns": columns,
             "files": [described(staging / file) for file in files],
@@ -114,11 +114,14 @@ def publish(
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (staging / "manifest.json").write_text(text, encoding="utf-8")
         # once more: much may have come there since the merge began
-        if wrong := protect.problems(directory, spec, merge):
-            raise FileProblem("; ".join(wrong))
-        protect.note(directory, [*manifest["files"], described(staging / protect.MANIFEST)], staging)
+        looked = protect.look(directory, spec, spec_file)
+        if looked.problems:
+            raise FileProblem("; ".join(looked.problems))
+        new = protect.put_in_place([*manifest["files"], described(staging / protect.MANIFEST)], staging)
+        protect.note(directory, place.url, [*looked.own, *new])
         if place.remote:
             upload(place, staging, manifest["files"], on_bytes)
+            protect.note(directory, place.url, new)
             return manifest
         # all of it is on disk before the first rename, so that the renames follow one another at once
         for file in [*files, "manifest.json"]:
@@ -127,6 +130,7 @@ def publish(
             put(staging / file, out / file)
         for stale in {"merged_result.csv", "merged_result.parquet", "checks.csv"} - set(files):
             remove(out / stale)
+        protect.note(directory, place.url, new)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -71,7 +72,14 @@ def written(text: str, shown: str) -> dict[str, Any]:
         raise SpecProblem(
             f"{shown}, line 1: write the settings at the top level, without `merge:` around them"
         )
-    return plain(spec)
+    spec = plain(spec)
+    try:
+        json.dumps(spec, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise SpecProblem(
+            f"{shown}: it holds half a character (a lone surrogate, such as \\ud800), which no text may hold"
+        ) from None
+    return spec
 
 
 def anchored(spec: dict[str, Any], shown: str, base: str) -> dict[str, Any]:

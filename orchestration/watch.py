@@ -210,6 +210,12 @@ def load(name: str) -> dict[str, Any]:
     return spec.spec
 
 
+def address(name: str) -> str:
+    """Returns the path or URL of the spec of a name; raises SpecMissing or FileProblem."""
+    url = home.specs()
+    return f"{url.rstrip('/')}/{found(storage.at(url), url, name).name}"
+
+
 def located(name: str, problems: list[str]) -> list[str]:
     """Returns what is wrong with the spec of a name, each with its place in the spec's file, as far as that can be read now."""
     url = home.specs()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
+from tests.test_protect import result as earlier_result
 
 dg = pytest.importorskip("dagster")
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
@@ -242,8 +243,7 @@ def test_what_the_sensor_has_seen_counts_with_its_cursor_only(tmp_path):
 @pytest.mark.slow
 def test_an_export_waits_for_a_server_that_is_down(place, definitions, instance, monkeypatch):
     """The step is tried again; what was published before is there meanwhile, and whole."""
-    (place / "crm/out").mkdir(parents=True)
-    (place / "crm/out/merged_result.csv").write_text("what was there before")
+    earlier_result(place / "crm/out", f"{place}/specs/away.yml", merged_result__csv="what was there before")
     with s3_server(place) as url:
         pass  # a port that is free, and on which the server comes later
     for name, value in {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1",
@@ -295,8 +295,9 @@ def test_a_failed_invariant_keeps_the_export_from_being_made(tmp_path):
         "select match_quality from {{ ref('merged_result') }}\n"
     )
     put(tmp_path, "m", SPEC)
-    (tmp_path / "specs/m.out").mkdir()
-    (tmp_path / "specs/m.out/merged_result.csv").write_text("what was there before")
+    earlier_result(
+        tmp_path / "specs/m.out", f"{tmp_path}/specs/m.yml", merged_result__csv="what was there before"
+    )
     script = (
         "import dagster as dg; from orchestration import definitions as d; i = dg.DagsterInstance.ephemeral();"
         "i.add_dynamic_partitions('merges', ['m']); j = d.defs.resolve_job_def('merge_job');"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections import Counter, defaultdict
@@ -508,12 +507,29 @@ def test_too_little_memory_is_told(merged, monkeypatch):
     assert code == 1 and "DUCKDB_MEMORY_LIMIT" in err
 
 
-def test_no_file_of_the_merges_is_written_over(merged):
+def test_no_file_of_the_merges_is_written_over(merged, tmp_path):
     result = merged["first"] / "out" / "merged_result.csv"
-    manifest = json.loads((merged["first"] / "out" / "manifest.json").read_text())
-    read = Path(manifest["inputs"][0]["path"])
-    for target, said in ((result, "keeps its files"), (read, "has read")):
+    with duckdb.connect(str(merged["first"] / "merge.duckdb"), read_only=True) as connection:
+        [(read,)] = connection.execute("select path from stg_files where file_order = 1").fetchall()
+    (tmp_path / "link.csv").symlink_to(read)
+    for target, said in (
+        (result, "is a file of the merge"),
+        (Path(read), "was read by"),
+        (tmp_path / "link.csv", "was read by"),
+    ):
         before = target.read_bytes()
         code, _, err = command(merged["first"], merged["later"], "--csv", target)
         assert code == 1 and said in err.replace("\n", " ")
         assert target.read_bytes() == before
+
+
+def test_no_published_file_is_written_over(merged, tmp_path):
+    shutil.copytree(merged["first"], tmp_path / "m")
+    spec = {"original": {"path": "x"}, "export": {"to": str(tmp_path / "results")}}
+    publish.publish(tmp_path / "m", spec, 1)
+    code, _, err = command(
+        tmp_path / "m", merged["later"], "--csv", tmp_path / "results" / "merged_result.csv"
+    )
+    assert code == 1 and "is a file of the merge" in err.replace("\n", " ")
+    code, _, err = command(tmp_path / "m", merged["later"], "--csv", tmp_path / "results" / "differences.csv")
+    assert code == 0, err

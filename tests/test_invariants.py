@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
 
 import duckdb
 import pytest
 
-from orchestration import merging
+from orchestration import dbt_run, merging
 from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
 
@@ -158,6 +159,7 @@ def swap(one, another):
 
 CELLS, SOURCES = "cells_that_no_policy_changes_stay_as_they_were", "every_vendor_cell_has_one_source"
 LEDGER, LINKS = "every_physical_row_is_in_the_ledger", "matched_rows_and_crosswalk_agree"
+TOTALS = "every_original_row_comes_out_once"
 # check, relation, what is done to its files
 BROKEN_IN_PARTS = {
     "nothing": ("", "", lambda files: None),
@@ -177,6 +179,11 @@ BROKEN_IN_PARTS = {
     "a row of another stretch": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace (6 as source_row) from this limit 3")),
     "a row of another file": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace ('b' as source) from this limit 3")),
     "stretches change places": (LEDGER, "row_ledger", lambda files: swap(files[0], files[-1])),
+    "a link of another slice": (LINKS, "crosswalk", lambda files: rewrite(files[0], "from this union all select * replace (6 as original_row) from this limit 5")),
+    "a link too many": (LINKS, "crosswalk", lambda files: rewrite(files[1], "from this union all from this limit 5")),
+    "a stretch too many": (TOTALS, "row_ledger", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
+    "links too many": (TOTALS, "crosswalk", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
+    "a slice too many": (TOTALS, "merged_result", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
     "no bucket": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "select * replace (null::varchar as bucket) from this")),
 }  # fmt: skip
 
@@ -194,8 +201,25 @@ def test_a_check_of_slices_sees_what_it_guards(runner, merged_in_parts, tmp_path
     files = files_of(tmp_path / "m", relation) if relation else []
     assert len(files) >= 3 or not relation
     broken(files)
-    for other in (CELLS, SOURCES, LEDGER, LINKS) if not name else (name,):
+    for other in (CELLS, SOURCES, LEDGER, LINKS, TOTALS) if not name else (name,):
         assert check(runner, merged_in_parts, other, tmp_path / "m") == (not name), other
+
+
+def test_the_rows_of_a_check_that_failed_in_a_part_are_shown(merged_in_parts, tmp_path):
+    """Two slices changed places: asked of all rows at once, the check finds nothing."""
+    shutil.copytree(merged_in_parts.directory, tmp_path / "m")
+    query = tmp_path / "m" / "target" / "compiled" / f"{LINKS}.sql"
+    query.parent.mkdir(parents=True)
+    query.write_text("select getvariable('originals_part') as part where getvariable('originals_part') = 2")
+    settings = (
+        "set variable originals_part = cast(2 as bigint); set variable originals_parts = cast(3 as bigint)"
+    )
+    failed = dbt_run.Node("test", LINKS, "", "fail", 1, 1, 1, failures=1)
+    event = {"info": {"msg": f"crm-merge failing part: {json.dumps({'check': LINKS, 'settings': settings})}"}}
+    outcome = dbt_run.Outcome(ok=False, nodes=[failed])
+    assert dbt_run.read_event(event, outcome, {}) is None
+    said = merging.problems_of(outcome, tmp_path / "m")
+    assert said[1] == "  part: 2" and said[2].endswith(f", after: {settings})")
 
 
 def test_every_invariant_is_broken_here():

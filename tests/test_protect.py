@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -33,7 +34,7 @@ def spec(tmp_path) -> dict[str, Any]:
     }
 
 
-def result(folder: Path, merge: str | None = "people", **files: str) -> Path:
+def result(folder: Path, spec_file: str | None = "/people.yml", **files: str) -> Path:
     """Writes files as a merge publishes them, with their manifest; ``a__csv`` is a.csv, ``a__parquet__b`` is in a folder."""
     entries: dict[str, dict[str, Any]] = {}
     for word, text in files.items():
@@ -47,12 +48,14 @@ def result(folder: Path, merge: str | None = "people", **files: str) -> Path:
             whole.setdefault("files", []).append({"name": "/".join(inner)} | said)
     manifest = {"rows": 1, "columns": [], "files": list(entries.values()), "inputs": [], "spec": {}}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(manifest | ({"merge": merge} if merge else {})))
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | ({"spec_file": spec_file} if spec_file else {}))
+    )
     return folder
 
 
-def problems(tmp_path: Path, spec: dict[str, Any], **others: Any) -> list[str]:
-    return protect.problems(tmp_path / "m", spec, "people", **others)
+def problems(tmp_path: Path, spec: dict[str, Any], spec_file: str = "/people.yml") -> list[str]:
+    return protect.problems(tmp_path / "m", spec, spec_file)
 
 
 # -- Inputs --
@@ -150,7 +153,7 @@ def test_an_input_is_not_written_over(spec, tmp_path, taken):
 def test_the_spec_itself_is_not_written_over(spec, tmp_path):
     file = tmp_path / "results" / "manifest.json"  # JSON is YAML
     file.write_text(json.dumps(spec))
-    [said] = problems(tmp_path, spec, spec_file=file)
+    [said] = problems(tmp_path, spec, str(file))
     assert said.startswith(f"export.to: '{file}' is read by this merge")
 
 
@@ -191,12 +194,15 @@ def test_an_own_result_is_replaced(spec, tmp_path):
     (out / "notes.txt").write_text("mine")
     (out / "crm.csv").write_text("mine")
     assert problems(tmp_path, spec) == []
-    # manifests of earlier versions do not name the merge
+    # manifests of earlier versions do not name the spec file: the CRM's file tells
     result(out, None, merged_result__csv="a", merged_result__parquet__x="b", checks__csv="c")
+    assert "is the result of another merge; it is not" in problems(tmp_path, spec)[0]
+    manifest = json.loads((out / "manifest.json").read_text()) | {"spec": {"original": spec["original"]}}
+    (out / "manifest.json").write_text(json.dumps(manifest))
     assert problems(tmp_path, spec) == []
     # out is the directory's own, whatever the spec that was merged there before is called
     del spec["export"]
-    result(tmp_path / "m" / "out", "another", merged_result__csv="a")
+    result(tmp_path / "m" / "out", "/others.yml", merged_result__csv="a")
     assert problems(tmp_path, spec) == []
 
 
@@ -236,8 +242,8 @@ def changed_file(out: Path) -> str:
 
 
 def another_merge(out: Path) -> str:
-    result(out, "others", merged_result__csv="a")
-    return "is the result of another merge, 'others'"
+    result(out, "/others.yml", merged_result__csv="a")
+    return "is the result of another merge, of '/others.yml'"
 
 
 def manifest_of_another_tool(out: Path) -> str:
@@ -248,6 +254,33 @@ def manifest_of_another_tool(out: Path) -> str:
 def manifest_that_is_no_json(out: Path) -> str:
     (out / "manifest.json").write_bytes(b"\xff{")
     return "manifest.json' is no manifest of a merge"
+
+
+def manifest_of_odd_entries(out: Path) -> str:
+    result(out, merged_result__csv="a")
+    odd: list[Any] = [
+        1,
+        {"files": [{"name": "x"}, 2]},
+        {"name": ["a"], "bytes": 1, "sha256": "x"},
+        {"name": "merged_result.csv"},
+    ]
+    manifest = json.loads((out / "manifest.json").read_text()) | {"files": odd}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return "merged_result.csv' is no result of this merge"
+
+
+def manifest_of_endless_depth(out: Path) -> str:
+    (out / "manifest.json").write_text("[" * 100_000)
+    return "manifest.json' is no manifest of a merge"
+
+
+def link_in_a_folder(out: Path) -> str:
+    result(out, merged_result__parquet__x="b")
+    (out / "data").mkdir()
+    (out / "merged_result.parquet" / "City=Bonn").symlink_to(out / "data")
+    return (
+        "merged_result.parquet' is no result of this merge, whose manifest.json would name it (its City=Bonn)"
+    )
 
 
 def link(out: Path) -> str:
@@ -264,7 +297,8 @@ def broken_link(out: Path) -> str:
 
 FOREIGN = [
     foreign_file, foreign_file_beside_a_result, foreign_file_that_would_be_removed, foreign_folder, file_added_to_a_folder, changed_file,
-    another_merge, manifest_of_another_tool, manifest_that_is_no_json, link, broken_link,
+    another_merge, manifest_of_another_tool, manifest_that_is_no_json, manifest_of_odd_entries, manifest_of_endless_depth,
+    link_in_a_folder, link, broken_link,
 ]  # fmt: skip
 
 
@@ -332,11 +366,13 @@ def test_on_s3(spec, tmp_path, bucket):
         "export.to: 's3://bucket/out/merge_changes.csv' is no result of this merge, whose manifest.json would name it",
         "export.to: 's3://bucket/out/merged_result.parquet/y.parquet' is no result of this merge, whose manifest.json would name it",
     ]
-    (bucket / "out" / "manifest.json").write_text(text.replace('"people"', '"others"'))
-    assert (
-        "'s3://bucket/out/merged_result.csv' is the result of another merge, 'others'"
-        in problems(tmp_path, spec)[0]
-    )
+    (bucket / "out" / "merge_changes.csv").unlink()
+    (bucket / "out" / "merged_result.parquet" / "y.parquet").unlink()
+    (bucket / "out" / "merged_result.csv").write_text("A")  # of the same size
+    [said] = problems(tmp_path, spec)
+    assert "'s3://bucket/out/merged_result.csv' is not as this merge has published it" in said
+    (bucket / "out" / "manifest.json").write_text(text.replace("/people.yml", "/others.yml"))
+    assert "is the result of another merge, of '/others.yml'" in problems(tmp_path, spec)[0]
 
 
 # -- Whole merges --
@@ -362,7 +398,7 @@ def test_a_run_that_is_killed_between_two_renames_is_known_again(merged, monkeyp
     folder, spec, outcome = merged
 
     def published(spec: dict[str, Any]) -> None:
-        publish.publish(folder / "m", spec, 1, history.checks(outcome), merge="people")
+        publish.publish(folder / "m", spec, 1, history.checks(outcome), spec_file="/people.yml")
 
     csv_only = spec | {"export": {"to": spec["export"]["to"]}}
     published(spec)
@@ -370,20 +406,12 @@ def test_a_run_that_is_killed_between_two_renames_is_known_again(merged, monkeyp
     for wanted in (csv_only, spec):
         for name in real:
             for kept in range(9):
-                left = [kept]
-
-                def killed(*arguments: Any, name: str = name, left: list[int] = left) -> None:
-                    left[0] -= 1
-                    if left[0] < 0:
-                        raise KeyboardInterrupt
-                    real[name](*arguments)
-
-                monkeypatch.setattr(publish, name, killed)
+                monkeypatch.setattr(publish, name, killing(real[name], kept))
                 with suppress(KeyboardInterrupt):
                     published(wanted)
                 monkeypatch.setattr(publish, name, real[name])
                 for again in (csv_only, spec):
-                    assert protect.problems(folder / "m", again, "people") == [], (name, kept)
+                    assert protect.problems(folder / "m", again, "/people.yml") == [], (name, kept)
         published(wanted)
     # what somebody has changed since then is another matter
     (folder / "results" / "merge_changes.csv").write_text("mine")
@@ -395,13 +423,45 @@ def test_a_run_that_is_killed_between_two_renames_is_known_again(merged, monkeyp
     assert not list((folder / "results").glob(".publishing-*"))
 
 
+def test_runs_that_fail_one_after_the_other_are_known_again(merged, tmp_path, monkeypatch):
+    """The first is killed after its first rename, the second, whose files are others, before its own."""
+    folder, spec, outcome = merged
+    shutil.copytree(folder / "m", tmp_path / "m")
+    wanted = [spec | {"export": {"to": str(tmp_path / "out"), "bom": bom}} for bom in (False, True)]
+
+    def published(spec: dict[str, Any]) -> None:
+        publish.publish(tmp_path / "m", spec, 1, history.checks(outcome), spec_file="/people.yml")
+
+    published(wanted[1])
+    for spec, kept in ((wanted[0], 1), (wanted[1], 0), (wanted[0], 2), (wanted[1], 0)):
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(publish, "put", killing(publish.put, kept))
+            published(spec)
+        assert protect.problems(tmp_path / "m", spec, "/people.yml") == []
+    published(wanted[0])
+    assert len(protect.noted(tmp_path / "m")) == len(list((tmp_path / "out").iterdir()))
+
+
+def killing(done: Any, kept: int) -> Any:
+    """A function that does what another does so many times, then is interrupted."""
+    left = [kept]
+
+    def killed(*arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        done(*arguments)
+
+    return killed
+
+
 def test_dagster_is_told_before_any_work(spec, tmp_path):
     (tmp_path / "results" / "checks.csv").write_text("mine")
     with (
-        merging.claimed(tmp_path / "m", "people") as merge,
+        merging.claimed(tmp_path / "m") as merge,
         pytest.raises(merging.Problem, match=r"checks.csv' is no result of this merge"),
     ):
-        next(merge.build(spec))
+        next(merge.build(spec, "/people.yml"))
     assert not (tmp_path / "m" / "merge.duckdb").exists()
 
 

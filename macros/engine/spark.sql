@@ -125,8 +125,9 @@
         select * from read_parquet({{ sql_path(landed.plan.directory ~ '/.crm-merge/spark/' ~ node.name) }} || '/*.parquet', hive_partitioning = false)
       {%- endcall -%}
     {%- endfor -%}
-    {#- a later run that resumes must not take these for what it built itself -#}
+    {#- a later run that resumes must not take these for what it built itself; and they have no parts -#}
     {%- do forget('finished ') -%}
+    {%- for kind in ['records', 'rows', 'entities', 'disputes', 'originals', 'newcomers'] -%}{%- do remember('parts of ' ~ kind, tojson({'n': 1, 'firsts': none})) -%}{%- endfor -%}
     {%- do adapter.commit() -%}
   {%- endif -%}
 {% endmacro %}

@@ -1,19 +1,17 @@
+-- depends_on: {{ ref('int_enriched_consolidated') }}
 {{ config(materialized='in_parts', over='originals') }}
 {%- set plan = merge_plan() %}
 -- which vendors a CRM row has a value from, where it is not only one
 with reach as (
   select
-    m.original_row
+    original_row
     {%- for v in plan.vendor %},
-    min(a.first_vendor_{{ v.index }}) as first_vendor_{{ v.index }},
-    max(a.last_vendor_{{ v.index }}) as last_vendor_{{ v.index }}
+    min(first_vendor_{{ v.index }}) as first_vendor_{{ v.index }},
+    max(last_vendor_{{ v.index }}) as last_vendor_{{ v.index }}
     {%- endfor %}
-  from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_agreement') }} as a on m.entity = a.entity
-  {%- if audit_is_in_parts(plan) %}
-  where {{ within('originals', 'm.original_row') }}
-  {%- endif %}
-  group by m.original_row
+  from {{ ref('int_reach') }}
+  where {{ within('originals', 'original_row') }}
+  group by original_row
 )
 
 select
@@ -29,7 +27,5 @@ select
 from {{ ref('int_cells') }} as p
 inner join {{ ref('stg_files') }} as f on {{ file_of('p.record') }} = f.file_order
 left join reach as r on p.original_row = r.original_row
-{%- if audit_is_in_parts(plan) %}
 where {{ within('originals', 'p.original_row') }}
-{%- endif %}
 group by f.vendor_number, p.column_number

@@ -3,18 +3,7 @@
 {%- set plan = merge_plan() %}
 {%- set collected = [] %}
 {%- for v in plan.vendor if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endfor %}
-with {% if collected -%}
-collected as (
-  select distinct
-    entity,
-    column_number,
-    form
-  from {{ ref('int_conflicts') }}
-  where column_number in ({{ collected | join(', ') }})
-),
-
-{% endif -%}
-columns as (
+with columns as (
   select distinct
     column_number,
     column_name,
@@ -65,8 +54,7 @@ select
   {%- if collected %}
   case
     when r.winner_form is null or r.original_form is null then null
-    -- what is collected agrees with each of its values
-    when r.column_number in ({{ collected | join(', ') }}) then h.form is null
+    when r.column_number in ({{ collected | join(', ') }}) then not array_contains(r.collected_forms, r.original_form)
     else r.original_form <> r.winner_form
   end as original_disagrees,
   {%- else %}
@@ -77,8 +65,5 @@ from by_row as r
 inner join columns as c on r.column_number = c.column_number
 left join {{ ref('stg_files') }} as fw on {{ file_of('r.winner_record') }} = fw.file_order
 left join {{ ref('stg_files') }} as fr on {{ file_of('r.runner_up_record') }} = fr.file_order
-{%- if collected %}
-left join collected as h on r.entity = h.entity and r.column_number = h.column_number and r.original_form = h.form
-{%- endif %}
 left join {{ ref('int_cells') }} as t on r.original_row = t.original_row and r.column_number = t.column_number and r.winner_record = t.record
 order by r.original_row, r.entity_rank, c.result_position

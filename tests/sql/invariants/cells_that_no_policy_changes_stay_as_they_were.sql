@@ -16,7 +16,7 @@ with originals as (
 
 results as (
   select
-    {{ position_of_stored('originals') }} as _merge_position,
+    {{ position_of_stored('originals') }} as _merge_result_position,
     match_quality
     {%- for h in plan.crm %},
     {{ digest_of_long(sql_name(h.header)) }} as {{ sql_name(h.header) }}
@@ -25,17 +25,17 @@ results as (
 )
 
 select
-  coalesce(o._merge_position, r._merge_position) as result_row,
+  coalesce(o._merge_position, r._merge_result_position) as result_row,
   concat_ws(', '
     {%- for h in plan.crm %},
     case when {{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }} then {{ sql_text(h.header) }} end
     {%- endfor %}
   ) as changed_columns
 from originals as o
-full outer join results as r on o._merge_position = r._merge_position
+full outer join results as r on o._merge_position = r._merge_result_position
 where
   o._merge_position is null
-  or r._merge_position is null
+  or r._merge_result_position is null
   {%- for h in plan.crm %}
   or ({{ untouched(h, policy_of.get(h.header)) }} and o.{{ sql_name(h.header) }} is distinct from r.{{ sql_name(h.header) }})
   {%- endfor %}

@@ -9,7 +9,7 @@ with originals as (
 
 results as (
   select
-    {{ position_of_stored('originals') }} as _merge_place,
+    {{ position_of_stored('originals') }} as _merge_result_position,
     stored.*
   from {{ in_stored_order(ref('merged_result')) }} as stored
 ),
@@ -29,7 +29,7 @@ compared as (
     end as changed_{{ v.index }}
     {%- endfor %}
   from results as r
-  inner join originals as o on r._merge_place = o._merge_position
+  inner join originals as o on r._merge_result_position = o._merge_position
 ),
 
 numbered as (

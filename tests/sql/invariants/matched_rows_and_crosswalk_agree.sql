@@ -9,10 +9,19 @@ with originals as (
 
 results as (
   select
-    {{ position_of_stored('originals') }} as _merge_position,
+    {{ position_of_stored('originals') }} as _merge_result_position,
     match_quality,
     n_enriched_rows
   from {{ in_stored_order(ref('merged_result')) }} as stored
+),
+
+matched as (
+  select
+    o._merge_row,
+    r.match_quality,
+    r.n_enriched_rows
+  from originals as o
+  inner join results as r on o._merge_position = r._merge_result_position
 ),
 
 links as (
@@ -24,12 +33,11 @@ links as (
 )
 
 select
-  o._merge_row as original_row,
-  r.n_enriched_rows,
+  coalesce(m._merge_row, l.original_row) as original_row,
+  m.n_enriched_rows,
   coalesce(l.n_links, 0) as n_links
-from originals as o
-inner join results as r on o._merge_position = r._merge_position
-left join links as l on o._merge_row = l.original_row
+from matched as m
+full outer join links as l on m._merge_row = l.original_row
 where
-  r.n_enriched_rows <> coalesce(l.n_links, 0)
-  or (r.match_quality = 'matched') <> (l.n_links is not null)
+  coalesce(m.n_enriched_rows, 0) <> coalesce(l.n_links, 0)
+  or (coalesce(m.match_quality, '') = 'matched') <> (l.n_links is not null)
