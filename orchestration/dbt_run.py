@@ -312,6 +312,11 @@ def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
         r"No space left|disk quota|max_temp_directory_size|not enough space", message, re.IGNORECASE
     ):
         need = f"; this merge needs about {engine.amount(needs['disk'])} in all" if needs else ""
+        limit = os.environ.get("DUCKDB_TEMP_LIMIT")
+        if limit and "max_temp_directory_size" in message:
+            return [
+                f"the merge may spill {limit}, which is too little{need}; give DUCKDB_TEMP_LIMIT more. The engine said: {first_line(message)}"
+            ]
         return [
             f"a disk is full{need}: make room, or use another disk: --dir (CRM_MERGE_DIR) for the merge, DUCKDB_TEMP_DIR to spill to."
             f" The engine said: {first_line(message)}"

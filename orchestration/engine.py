@@ -19,13 +19,11 @@ LEAST_MEMORY = 200_000_000  # bytes; the smallest limit that merges with their a
 def problems() -> list[str]:
     """Returns what is wrong with the environment's settings, each as a sentence."""
     found = []
-    memory, threads, spill = (
-        os.environ.get(name) for name in ("DUCKDB_MEMORY_LIMIT", "DUCKDB_THREADS", "DUCKDB_TEMP_DIR")
-    )
-    if memory is not None and not MEMORY.fullmatch(memory.strip()):
-        found.append(
-            f"DUCKDB_MEMORY_LIMIT: '{memory}' is not an amount of memory. Accepted: such as 500MB or 2GB"
-        )
+    threads, spill = (os.environ.get(name) for name in ("DUCKDB_THREADS", "DUCKDB_TEMP_DIR"))
+    for name, what in (("DUCKDB_MEMORY_LIMIT", "memory"), ("DUCKDB_TEMP_LIMIT", "disk")):
+        limit = os.environ.get(name)
+        if limit is not None and not MEMORY.fullmatch(limit.strip()):
+            found.append(f"{name}: '{limit}' is not an amount of {what}. Accepted: such as 500MB or 2GB")
     if threads is not None and not (threads.isdecimal() and 1 <= int(threads) <= 1024):
         found.append(
             f"DUCKDB_THREADS: '{threads}' is not a number of threads. Accepted: 1 to 1024, or leave it unset"
@@ -104,6 +102,8 @@ def settings(directory: Path) -> dict[str, Any]:
         "temp_directory": str(spill_folder(directory)),
         "autoinstall_known_extensions": False,
     }
+    if most := os.environ.get("DUCKDB_TEMP_LIMIT"):
+        config["max_temp_directory_size"] = most
     if threads := os.environ.get("DUCKDB_THREADS"):
         config["threads"] = int(threads)
     return config

@@ -106,6 +106,8 @@ class Plugin(BasePlugin):
         config["file_search_path"] = str(PROJECT)
         if self.directory != PROJECT:
             config["temp_directory"] = str(engine.spill_folder(self.directory))
+        if most := os.environ.get("DUCKDB_TEMP_LIMIT"):
+            config["max_temp_directory_size"] = most
 
     def configure_connection(self, conn: Any) -> None:
         """Registers the functions with DuckDB."""

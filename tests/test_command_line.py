@@ -227,6 +227,7 @@ def test_too_little_memory_is_told_with_the_limit(spec, tmp_path):
     ("name", "value", "said"),
     [
         ("DUCKDB_MEMORY_LIMIT", "lots", "'lots' is not an amount of memory. Accepted: such as 500MB"),
+        ("DUCKDB_TEMP_LIMIT", "much", "'much' is not an amount of disk. Accepted: such as 500MB"),
         ("DUCKDB_THREADS", "zero", "'zero' is not a number of threads"),
         ("DUCKDB_TEMP_DIR", "/proc/none", "'/proc/none' can't be used to spill to"),
     ],
