@@ -240,3 +240,13 @@ def test_the_figures_of_a_merge(runner, merged):
         ("a", 2, 0, 2, 2, 1),
         ("b", 2, 0, 2, 2, 0),
     ]
+
+
+def test_the_figures_of_a_merge_without_a_match(runner, tmp_path):
+    vendors = [("a", Table(["email"], [["b@x.com"]]))]
+    merge = merge_tables(
+        runner, tmp_path, SPEC, Table(["Email"], [["a@x.com"]]), vendors, command="build", select=None
+    )
+    assert merge.ok, merge.problems
+    figures = "original_rows, matched_rows, ambiguous_rows, enriched_rows, entities, matched_entities, net_new_people"
+    assert merge.query(f"select {figures} from merge_summary") == [(1, 0, 0, 1, 1, 0, 1)]

@@ -9,14 +9,14 @@ with files as (
 
 matches as (
   select
-    cast(count_if(entity_rank = 1) as bigint) as matched_rows,
-    cast(count_if(entity_rank = 1 and n_entities > 1) as bigint) as ambiguous_rows,
-    cast(count_if(is_first_of_entity) as bigint) as matched_entities
+    count(case when entity_rank = 1 then 1 end) as matched_rows,
+    count(case when entity_rank = 1 and n_entities > 1 then 1 end) as ambiguous_rows,
+    count(case when is_first_of_entity then 1 end) as matched_entities
   from {{ ref('int_matches') }}
 ),
 
 entities as (
-  select cast(count_if(record = entity) as bigint) as entities
+  select count(case when record = entity then 1 end) as entities
   from {{ ref('int_entities') }}
 ),
 
