@@ -74,15 +74,16 @@ STAGES = {
 }
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC.yml", help="The merge spec: a YAML file.")]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--dir", help="The merge's own directory.", show_default="merges/<name of the spec>"),
+]
 
 
 @app.command()
 def run(
     spec: Spec,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", help="The merge's own directory.", show_default="merges/<name of the spec>"),
-    ] = None,
+    directory: Directory = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on from what a killed or failed run of the same merge finished."),
@@ -97,7 +98,7 @@ def run(
     """Merges, checks every invariant, and only then publishes DIR/out."""
     started = time.monotonic()
     signal.signal(signal.SIGTERM, interrupted)
-    place = directory.resolve() if directory else default_place(spec)
+    place = place_of(spec, directory)
     if wrong := spark.problems(target, place):
         stop(wrong)
     wanted = read_spec(spec)
@@ -160,7 +161,7 @@ def run(
 
 
 @app.command()
-def validate(spec: Spec) -> None:
+def validate(spec: Spec, directory: Directory = None) -> None:
     """Checks the spec and its files, and shows how they are read, without merging."""
     wanted = read_spec(spec)
     with tempfile.TemporaryDirectory(prefix="crm-merge-") as folder:
@@ -171,7 +172,7 @@ def validate(spec: Spec) -> None:
     if "schedule" in wanted and (wrong := watch.schedule_problem(wanted["schedule"])):
         problems.append(wrong)
     try:
-        problems += protect.problems(default_place(spec), wanted, str(spec.resolve()))
+        problems += protect.problems(place_of(spec, directory), wanted, str(spec.resolve()))
     except FileProblem as problem:
         problems.append(f"export.to: {problem}")
     if problems:
@@ -263,9 +264,9 @@ def show_difference(
         if csv:
             diff.check_target(csv.absolute(), (a, b))
         with diff.opened(a, b) as connection:
-            if csv:
-                diff.check_inputs(connection, csv.absolute())
             manifests = [diff.manifest_of(connection, name, place) for name, place in (("a", a), ("b", b))]
+            if csv:
+                diff.check_inputs(connection, csv.absolute(), manifests)
             found = diff.compare(connection)
             export = (manifests[1].get("spec") or {}).get("export") or {}
             if csv:
@@ -448,9 +449,14 @@ def home_of(place: Path | None) -> Path:
 # -- Pieces --
 
 
-def default_place(spec: Path) -> Path:
-    """Returns the merge directory of a spec for which none is named."""
-    return (Path("merges") / spec.stem).resolve()
+def place_of(spec: Path, directory: Path | None) -> Path:
+    """Returns the merge directory of a spec, or ends with why the one that it has by its name can't be used: another spec has it."""
+    if directory:
+        return directory.resolve()
+    place = (Path("merges") / spec.stem).resolve()
+    if other := protect.of_another(place, str(spec.resolve())):
+        stop([f"{place} is the merge directory of another spec, {other}; name one for this spec: --dir"])
+    return place
 
 
 def interrupted(*_: Any) -> None:

@@ -391,14 +391,18 @@ def check_target(path: Path, merges: Sequence[Path] = ()) -> None:
         raise DiffProblem(f"--csv: the folder '{path.parent}' can't be written to")
 
 
-def check_inputs(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Refuses a target of ``save`` that one of the merges has read."""
+def check_inputs(
+    connection: duckdb.DuckDBPyConnection, path: Path, manifests: Sequence[dict[str, Any]]
+) -> None:
+    """Refuses a target of ``save`` that one of the merges has read: an input, decisions, or its spec."""
     if not path.exists():
         return
-    for merge in "ab":
-        for (read,) in connection.execute(f"select path from {merge}.main.stg_files").fetchall():  # noqa: S608
-            if os.path.exists(read) and path.samefile(read):
-                raise DiffProblem(f"--csv: '{path}' was read by one of the merges; name another file")
+    query = "select path from a.main.stg_files union all select path from b.main.stg_files"
+    files = [row[0] for row in connection.execute(query).fetchall()]
+    for manifest in manifests:
+        files += [manifest.get("spec_file"), *(manifest.get("spec", {}).get("assertions") or [])]
+    if any(isinstance(read, str) and os.path.exists(read) and path.samefile(read) for read in files):
+        raise DiffProblem(f"--csv: '{path}' was read by one of the merges; name another file")
 
 
 def save(connection: duckdb.DuckDBPyConnection, path: Path, export: dict[str, Any]) -> None:
@@ -421,9 +425,10 @@ def save(connection: duckdb.DuckDBPyConnection, path: Path, export: dict[str, An
 
 
 def manifest_of(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> dict[str, Any]:
-    """Returns what a merge published in its own directory; {} if nothing, or if that is of another run."""
+    """Returns what a merge published, in its own directory or another folder; {} if nothing, or if that is of another run."""
     try:
-        found = json.loads((place / "out" / "manifest.json").read_text(encoding="utf-8"))
+        manifest = protect.published_in(place) / protect.MANIFEST
+        found = json.loads(manifest.read_text(encoding="utf-8"))
         inputs = [(file["source"], file["rows"], file["sha256"]) for file in found["inputs"]]
         columns = found["columns"]
     except (OSError, ValueError, KeyError, TypeError):

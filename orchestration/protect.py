@@ -14,7 +14,8 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ PUBLISHED = ["merged_result.csv", PARQUET, *(f"{name}.csv" for name in REPORTS),
 LARGEST_MANIFEST = 64_000_000  # bytes; one of 2,000 inputs has about a million
 MOST_NOTED = 100_000  # files; more than ten times as many as a result may have
 SAID = 5  # files that are named at once
+# What a merge writes in its directory beside ``out`` while it works: folders, and files.
+AT_WORK = (".crm-merge", "target", "target_spark", "logs")
+DATABASE = ("merge.duckdb", "merge.duckdb.wal")
+OF_NOBODY = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave in folders
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Entry:
-    """A published file: its name below the place, its bytes and sha256, and where it was noted its time and its number on the disk."""
+    """A published file: its name below the place, its bytes and sha256, and where it was noted its times and its number on the disk."""
 
     name: str
     bytes: int
     sha256: str
-    state: tuple[int, int] | None = None
+    state: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -75,18 +80,15 @@ def look(directory: Path, spec: dict[str, Any], spec_file: str | None) -> Look:
     except FileProblem:
         return Look()
     local = [(Path(one.shown), one) for one in input_files(spec, remote=False)]
-    at_work = [
-        f"{one.setting}: '{one.shown}' lies where this merge keeps its own files, {directory}, so the run would remove it;"
-        " copy it elsewhere, or use another --dir"
-        for path, one in local
-        if own_file(directory, path)
-    ]
-    if at_work:
-        return Look(at_work)
+    if spec_file is not None and "://" not in spec_file:
+        local.append((Path(spec_file), Input("", spec_file)))
+    found = at_work(directory, local)
+    if not found and to is not None:
+        found = read_later(spec, place.url)
+    if found:
+        return Look(found[:SAID])
     if place.remote:
         return in_bucket(directory, spec, place, spec_file)
-    if spec_file is not None:
-        local.append((Path(spec_file), Input("export.to", spec_file)))
     inputs = {number: one for path, one in local if (number := number_of(path))}
     return in_folder(directory, spec, Path(place.url), inputs, spec_file)
 
@@ -143,7 +145,72 @@ def number_of(path: Path) -> tuple[int, int] | None:
 def own_file(directory: Path, path: Path) -> bool:
     """Says whether a path leads to what a merge writes and removes in its directory while it works."""
     real, own = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
-    return real.is_relative_to(own / ".crm-merge") or real in (own / "merge.duckdb", own / "merge.duckdb.wal")
+    return any(real.is_relative_to(own / name) for name in (*AT_WORK, *DATABASE))
+
+
+def at_work(directory: Path, inputs: list[tuple[Path, Input]]) -> list[str]:
+    """Returns what a merge would write over in its own directory, before it publishes anything."""
+    names = ("merge.duckdb", "target/manifest.json", "logs/dbt.log")
+    taken = [directory / name for name in names if os.path.lexists(directory / name)]
+    if taken and not is_merge_directory(directory):
+        return [
+            f"'{taken[0]}' is there already, and {directory} is no merge's directory, so the file would be written over;"
+            " use another --dir"
+        ]
+    return [
+        f"{called(one)} lies where this merge keeps its own files, {directory}, so the run would write over it or remove it;"
+        " copy it elsewhere, or use another --dir"
+        for path, one in inputs
+        if own_file(directory, path)
+    ]
+
+
+def is_merge_directory(directory: Path) -> bool:
+    """Says whether a merge has worked in a directory."""
+    return (directory / ".crm-merge").is_dir() or as_manifest(
+        content_of(directory / "out" / MANIFEST)
+    ) is not None
+
+
+def called(one: Input) -> str:
+    """Returns how a message begins that is about an input: its setting and what it is called; the spec itself has no setting."""
+    return f"{one.setting}: '{one.shown}'" if one.setting else f"the spec '{one.shown}'"
+
+
+def read_later(spec: dict[str, Any], to: str) -> list[str]:
+    """Returns the inputs whose folder or glob would mean what is published, so that the next run would read it."""
+    return [
+        f"export.to: the result would lie in '{path}', which is read ({setting}), so that the next merge would take it for an input;"
+        " name another folder, or name the files that are read"
+        for setting, path in named_inputs(spec)
+        if not is_file(path) and reads(path, to)
+    ]
+
+
+def is_file(path: str) -> bool:
+    """Says whether a path names one file: that it would be written over is said of the file."""
+    if "://" in path:
+        return not path.endswith("/") and not re.search(r"[*?[]", path)
+    return os.path.isfile(path)
+
+
+def reads(path: str, to: str) -> bool:
+    """Says whether an input's path, a folder or a glob, means the files below the folder that the result goes to."""
+    wanted, folder = path.rstrip("/").split("/"), to.rstrip("/").split("/")
+    if "**" in wanted:
+        wanted = wanted[: wanted.index("**")]
+    # a glob may mean folders, and a folder all that is below it
+    return len(folder) >= len(wanted) - 1 and any(
+        all(fnmatchcase(part, pattern) for part, pattern in zip([*folder, name], wanted, strict=False))
+        for name in PUBLISHED
+    )
+
+
+def of_another(directory: Path, spec_file: str) -> str:
+    """Returns the spec file whose result a merge directory holds, if it is another one that is there; else ''."""
+    manifest = as_manifest(content_of(directory / "out" / MANIFEST)) or {}
+    other = manifest.get("spec_file")
+    return other if isinstance(other, str) and other != spec_file and os.path.isfile(other) else ""
 
 
 # -- What is known of earlier results --
@@ -219,10 +286,8 @@ def as_entry(said: Any, above: str = "") -> Entry | None:
     name, size, digest, state = (said.get(key) for key in ("name", "bytes", "sha256", "state"))
     if not isinstance(name, str) or not isinstance(size, int) or not isinstance(digest, str):
         return None
-    is_state = isinstance(state, list) and len(state) == 2 and all(isinstance(part, int) for part in state)
-    return Entry(
-        above + name, size, digest, (state[0], state[1]) if isinstance(state, list) and is_state else None
-    )
+    is_state = isinstance(state, list) and all(isinstance(part, int) for part in state)
+    return Entry(above + name, size, digest, tuple(state) if isinstance(state, list) and is_state else None)
 
 
 # -- A folder --
@@ -240,12 +305,14 @@ def in_folder(
     setting, elsewhere = (
         ("export.to: ", "set export.to to another folder") if named else ("", "use another --dir")
     )
+    if own_file(directory, out):
+        return Look([f"{setting}'{out}' is where this merge keeps its own files while it works; {elsewhere}"])
     if os.path.lexists(out) and not out.is_dir():
         kind = "a link to a folder that is not there" if out.is_symlink() else "not a folder"
         return Look([f"{setting}'{out}', where the result goes, is {kind}; {elsewhere}"])
     there = [name for name in PUBLISHED if os.path.lexists(out / name)]
     found = [
-        f"{one.setting}: '{one.shown}' is read by this merge, whose result would be written over it, as {out / name}; {elsewhere},"
+        f"{called(one)} is read by this merge, whose result would be written over it, as {out / name}; {elsewhere},"
         " or move the file"
         for name in there
         for path in files_of(out / name)
@@ -257,24 +324,21 @@ def in_folder(
     at_home = os.path.realpath(out) == os.path.join(os.path.realpath(directory), "out")
     known = Known(directory, spec, spec_file, content_of(out / MANIFEST), at_home)
     for name in there:
-        if why := objection(known, name, out / name):
-            found.append(
-                f"{setting}'{out / name}' {why}; it is not written over: move it away, or {elsewhere}"
-            )
+        for path, why in objections(known, name, out / name):
+            found.append(f"{setting}'{path}' {why}; it is not written over: move it away, or {elsewhere}")
     return Look(found[:SAID], known.own())
 
 
-def objection(known: Known, name: str, path: Path) -> str:
-    """Returns why a file or folder is not what this merge has put there, or ''."""
-    if path.is_symlink():
-        return "is a link, which no merge has put there"
-    if name == MANIFEST and known.is_own:
-        return ""
+def objections(known: Known, name: str, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yields each file of a published name that this merge has not put there, and why."""
     for part in files_of(path):
         below = name if part == path else f"{name}/{part.relative_to(path).as_posix()}"
-        if not any(is_same(entry, part) for entry in known.entries.get(below, [])):
-            return known.why(below) + (f" (its {part.relative_to(path)})" if part != path else "")
-    return ""
+        if part.is_symlink():
+            yield part, "is a link, which no merge has put there"
+        elif (name == MANIFEST and known.is_own) or (part != path and part.name in OF_NOBODY):
+            continue
+        elif not any(is_same(entry, part) for entry in known.entries.get(below, [])):
+            yield part, known.why(below)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -299,14 +363,19 @@ def content_of(path: Path) -> bytes | None:
 
 
 def is_same(entry: Entry, path: Path) -> bool:
-    """Says whether a file holds what an entry says; its bytes are read only where its time and number are not those that were noted."""
+    """Says whether a file holds what an entry says; its bytes are read only where its times and number are not those that were noted."""
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.bytes:
             return False
-        return entry.state == (found.st_mtime_ns, found.st_ino) or digest_of(path) == entry.sha256
+        return entry.state == state_of(found) or digest_of(path) == entry.sha256
     except OSError:
         return False
+
+
+def state_of(found: os.stat_result) -> tuple[int, ...]:
+    """Returns what changes with a file: the time of its content, the time of anything about it, which nobody can set, and its number."""
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def digest_of(path: Path) -> str:
@@ -374,13 +443,10 @@ def note_of(directory: Path) -> Path:
     return directory / ".crm-merge" / "published.json"
 
 
-def put_in_place(files: list[dict[str, Any]], staging: Path) -> list[Entry]:
-    """Returns the entries of files that a manifest describes and that lie in ``staging``. A rename keeps their time and number."""
-    entries = []
-    for entry in described_files({"files": files}):
-        found = (staging / entry.name).stat()
-        entries.append(Entry(entry.name, entry.bytes, entry.sha256, (found.st_mtime_ns, found.st_ino)))
-    return entries
+def in_place(entries: Iterable[Entry], out: Path) -> Iterator[Entry]:
+    """Yields the entries of files that were just put into a folder, with their states there."""
+    for entry in entries:
+        yield replace(entry, state=state_of((out / entry.name).lstat()))
 
 
 def note(directory: Path, to: str, entries: Iterable[Entry]) -> None:
@@ -416,12 +482,17 @@ def read_note(directory: Path) -> dict[str, Any]:
 
 
 def is_of_merge(directory: Path, path: Path) -> bool:
-    """Says whether a file is one that a merge keeps or has published."""
+    """Says whether a file is one that a merge keeps, or has published on this disk."""
     real, own = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
-    if any(real.is_relative_to(own / folder) for folder in (".crm-merge", "out")):
+    if own_file(directory, path) or real.is_relative_to(own / "out"):
         return True
+    out = Path(os.path.realpath(published_in(directory)))
+    return real != out and real.is_relative_to(out) and real.relative_to(out).parts[0] in PUBLISHED
+
+
+def published_in(directory: Path) -> Path:
+    """Returns the folder that a merge has published to last: ``out``, unless it was noted that it was another on this disk."""
     to = read_note(directory).get("to")
     if not isinstance(to, str) or re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", to):
-        return False
-    out = Path(os.path.realpath(to))
-    return real.is_relative_to(out) and real.relative_to(out).parts[0] in PUBLISHED
+        return directory / "out"
+    return Path(to)

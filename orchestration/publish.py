@@ -117,7 +117,8 @@ def publish(
         looked = protect.look(directory, spec, spec_file)
         if looked.problems:
             raise FileProblem("; ".join(looked.problems))
-        new = protect.put_in_place([*manifest["files"], described(staging / protect.MANIFEST)], staging)
+        described_all = [*manifest["files"], described(staging / protect.MANIFEST)]
+        new = list(protect.described_files({"files": described_all}))
         protect.note(directory, place.url, [*looked.own, *new])
         if place.remote:
             upload(place, staging, manifest["files"], on_bytes)
@@ -130,7 +131,7 @@ def publish(
             put(staging / file, out / file)
         for stale in {"merged_result.csv", "merged_result.parquet", "checks.csv"} - set(files):
             remove(out / stale)
-        protect.note(directory, place.url, new)
+        protect.note(directory, place.url, protect.in_place(new, out))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return manifest

@@ -11,7 +11,6 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -180,24 +179,12 @@ def confined(spec: dict[str, Any], shown: str) -> dict[str, Any]:
                 + ("" if "://" in root else f", a folder below {root}")
             )
     for block in spec_file.input_files(spec):
-        if isinstance(block.get("path"), str) and reads(block["path"], to):
+        if isinstance(block.get("path"), str) and protect.reads(block["path"], to):
             raise spec_file.SpecProblem(
                 f"{shown}: export.to: the result would lie in '{block['path']}', which is read, and each result would make the next merge due; "
                 "accepted: a place outside of it, or a path that names the files"
             )
     return spec
-
-
-def reads(path: str, to: str) -> bool:
-    """Says whether an input's path, a folder or a glob, means the files below the folder that the result goes to."""
-    wanted, folder = path.rstrip("/").split("/"), to.rstrip("/").split("/")
-    if "**" in wanted:
-        wanted = wanted[: wanted.index("**")]
-    # a glob may mean folders, and a folder all that is below it
-    return len(folder) >= len(wanted) - 1 and any(
-        all(fnmatchcase(part, pattern) for part, pattern in zip([*folder, name], wanted, strict=False))
-        for name in protect.PUBLISHED
-    )
 
 
 def load(name: str) -> dict[str, Any]:

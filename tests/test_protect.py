@@ -99,7 +99,7 @@ def by_an_input_that_is_a_link(tmp_path: Path, spec: dict[str, Any]) -> str:
 def by_a_glob(tmp_path: Path, spec: dict[str, Any]) -> str:
     (tmp_path / "v.csv").rename(tmp_path / "results" / "vendor_scorecard.csv")
     spec["enriched"][0]["path"] = str(tmp_path / "results" / "*.csv")
-    return "enriched[0].path"
+    return "export.to: the result would lie in '"
 
 
 def in_a_folder_of_that_name(tmp_path: Path, spec: dict[str, Any]) -> str:
@@ -146,6 +146,9 @@ INPUTS = [
 def test_an_input_is_not_written_over(spec, tmp_path, taken):
     setting = taken(tmp_path, spec)
     [said] = problems(tmp_path, spec)
+    if setting.startswith("export.to: the result"):
+        assert said.startswith(setting) and "which is read (enriched[0].path)" in said
+        return
     assert said.startswith(f"{setting}: '"), said
     assert "is read by this merge, whose result would be written over it, as " in said
 
@@ -154,10 +157,12 @@ def test_the_spec_itself_is_not_written_over(spec, tmp_path):
     file = tmp_path / "results" / "manifest.json"  # JSON is YAML
     file.write_text(json.dumps(spec))
     [said] = problems(tmp_path, spec, str(file))
-    assert said.startswith(f"export.to: '{file}' is read by this merge")
+    assert said.startswith(f"the spec '{file}' is read by this merge")
 
 
-@pytest.mark.parametrize("name", [".crm-merge/landing/rows_0.parquet", "merge.duckdb"])
+@pytest.mark.parametrize(
+    "name", [".crm-merge/landing/rows_0.parquet", "merge.duckdb", "target/manifest.json", "logs/dbt.log"]
+)
 def test_no_input_lies_where_the_merge_works(spec, tmp_path, name):
     file = tmp_path / "m" / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -226,13 +231,14 @@ def foreign_file_that_would_be_removed(out: Path) -> str:
 def foreign_folder(out: Path) -> str:
     (out / "merged_result.csv").mkdir()
     (out / "merged_result.csv" / "mine").write_text("mine")
-    return "merged_result.csv' is no result of this merge, whose manifest.json would name it (its mine)"
+    return "merged_result.csv/mine' is no result of this merge, whose manifest.json would name it;"
 
 
 def file_added_to_a_folder(out: Path) -> str:
     result(out, merged_result__parquet__x="b")
     (out / "merged_result.parquet" / "y").write_text("mine")
-    return "merged_result.parquet' is no result of this merge, whose manifest.json would name it (its y)"
+    (out / "merged_result.parquet" / ".DS_Store").write_text("Finder's")
+    return "merged_result.parquet/y' is no result of this merge, whose manifest.json would name it;"
 
 
 def changed_file(out: Path) -> str:
@@ -278,9 +284,7 @@ def link_in_a_folder(out: Path) -> str:
     result(out, merged_result__parquet__x="b")
     (out / "data").mkdir()
     (out / "merged_result.parquet" / "City=Bonn").symlink_to(out / "data")
-    return (
-        "merged_result.parquet' is no result of this merge, whose manifest.json would name it (its City=Bonn)"
-    )
+    return "merged_result.parquet/City=Bonn' is a link, which no merge has put there"
 
 
 def link(out: Path) -> str:
@@ -351,13 +355,14 @@ def test_on_s3(spec, tmp_path, bucket):
     (bucket / "out" / "manifest.json").write_text(text)
     (bucket / "out" / "notes.txt").write_text("mine")
     assert problems(tmp_path, spec) == []
-    for key in ("s3://bucket/out/merged_result.csv", "s3://bucket/out/merged_result.parquet/*.parquet"):
+    for key in ("s3://bucket/out/merged_result.csv", "s3://bucket/out/merged_result.parquet/x.parquet"):
         spec["enriched"] = [{"name": "v", "path": key}]
         [said] = problems(tmp_path, spec)
-        assert (
-            said.startswith("enriched[0].path: 's3://bucket/out/merged_result.")
-            and "is read by this merge" in said
-        )
+        assert said.startswith(f"enriched[0].path: '{key}' is read by this merge"), said
+    for key in ("s3://bucket/out/", "s3://bucket/out/*"):
+        spec["enriched"] = [{"name": "v", "path": key}]
+        [said] = problems(tmp_path, spec)
+        assert said.startswith("export.to: the result would lie in 's3://bucket/out/"), said
     spec["enriched"] = [{"name": "v", "path": "s3://bucket/out/notes.txt"}]
     assert problems(tmp_path, spec) == []
     (bucket / "out" / "merge_changes.csv").write_text("mine")
@@ -453,6 +458,51 @@ def killing(done: Any, kept: int) -> Any:
         done(*arguments)
 
     return killed
+
+
+def test_a_file_that_was_edited_in_place_is_told(merged, tmp_path):
+    """Of the same size, at the same place on the disk, with the time that it had."""
+    folder, spec, outcome = merged
+    shutil.copytree(folder / "m", tmp_path / "m")
+    wanted = spec | {"export": {"to": str(tmp_path / "out")}}
+    publish.publish(tmp_path / "m", wanted, 1, history.checks(outcome), spec_file="/people.yml")
+    assert protect.problems(tmp_path / "m", wanted, "/people.yml") == []
+    file = tmp_path / "out" / "merged_result.csv"
+    before = file.stat()
+    with file.open("r+b") as content:
+        content.write(b"XY")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    [said] = protect.problems(tmp_path / "m", wanted, "/people.yml")
+    assert "merged_result.csv' is not as this merge has published it" in said
+
+
+@pytest.mark.parametrize("name", ["merge.duckdb", "target/manifest.json", "logs/dbt.log"])
+def test_a_directory_that_is_no_merges_is_told(spec, tmp_path, name):
+    (tmp_path / "m" / ".crm-merge").rmdir()
+    assert problems(tmp_path, spec) == []
+    (tmp_path / "m" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "m" / name).write_text("mine")
+    [said] = problems(tmp_path, spec)
+    assert said.startswith(f"'{tmp_path / 'm' / name}' is there already") and "use another --dir" in said
+
+
+@pytest.mark.parametrize("folder", [".crm-merge", "target", "logs/x"])
+def test_a_result_goes_to_no_folder_that_the_merge_works_in(spec, tmp_path, folder):
+    spec["export"]["to"] = str(tmp_path / "m" / folder)
+    [said] = problems(tmp_path, spec)
+    assert said.startswith("export.to: '") and "keeps its own files while it works" in said
+
+
+def test_two_specs_of_one_name_have_no_directory_in_common(tmp_path):
+    other = tmp_path / "x" / "people.yml"
+    result(tmp_path / "merges" / "people" / "out", str(other), merged_result__csv="a")
+    assert protect.of_another(tmp_path / "merges" / "people", str(other)) == ""
+    assert (
+        protect.of_another(tmp_path / "merges" / "people", "/y/people.yml") == ""
+    )  # it was moved, or is gone
+    other.parent.mkdir()
+    other.touch()
+    assert protect.of_another(tmp_path / "merges" / "people", "/y/people.yml") == str(other)
 
 
 def test_dagster_is_told_before_any_work(spec, tmp_path):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from orchestration import spec_file, storage, watch
+from orchestration import protect, spec_file, storage, watch
 from reading import FileProblem
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
@@ -279,7 +279,7 @@ def test_a_spec_that_may_not_be_read_is_read_when_it_may(specs, monkeypatch):
     ],
 )
 def test_a_result_that_would_be_read_again(path, to, is_read):
-    assert watch.reads(path, to) == is_read
+    assert protect.reads(path, to) == is_read
 
 
 def test_a_spec_that_would_feed_itself_is_refused(specs):
