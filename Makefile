@@ -14,9 +14,11 @@ build: $(VENV)/installed  ## set everything up and run the example merge
 test: $(VENV)/installed  ## set everything up and pass every test but the slow ones (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
+# make test-slow SLOW="tests/test_spark.py"   some of them
+SLOW ?=
 test-slow: $(VENV)/installed  ## the tests that take minutes; those of Spark where Python is new enough for it
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(MAKE) $(VENV)/spark; fi
-	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal $(SLOW)
 
 # make bench                          the whole table: hours, and 40 GB of disk while it runs
 # make bench ROWS="10k 1M" ONLY="a d"  pieces of it; they are put into the same results. ARGS: what benchmarks/merge.py --help says
