@@ -149,6 +149,8 @@ def stages(
     Yields what ``dbt_run.stream`` yields; returns the outcome. Of what Spark does a later run keeps nothing: it resumes after
     the landing.
     """
+    # the mark of a merge's directory, before dbt writes anything there: a run that is killed at once must not look like somebody else's
+    (place / ".crm-merge").mkdir(parents=True, exist_ok=True)
     if target == "duckdb":
         outcome = yield from dbt_run.stream(["build"], place, spec, resume)
         if outcome.ok:

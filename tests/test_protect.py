@@ -486,6 +486,12 @@ def test_a_directory_that_is_no_merges_is_told(spec, tmp_path, name):
     assert said.startswith(f"'{tmp_path / 'm' / name}' is there already") and "use another --dir" in said
 
 
+def test_a_run_that_is_killed_at_once_leaves_a_merges_directory(spec, tmp_path):
+    next(merging.stages(tmp_path / "new", spec, False, "duckdb"), None)
+    assert (tmp_path / "new" / ".crm-merge").is_dir()
+    assert protect.problems(tmp_path / "new", spec, "/people.yml") == []
+
+
 @pytest.mark.parametrize("folder", [".crm-merge", "target", "logs/x"])
 def test_a_result_goes_to_no_folder_that_the_merge_works_in(spec, tmp_path, folder):
     spec["export"]["to"] = str(tmp_path / "m" / folder)
