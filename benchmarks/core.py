@@ -19,7 +19,9 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from orchestration import dbt_run, publish, spec_file  # noqa: E402
+from crm_merge.engine import dbt_run  # noqa: E402
+from crm_merge.merging import publish  # noqa: E402
+from crm_merge.spec import yaml_file  # noqa: E402
 
 CORE = ["run", "--select", "+merged_result", "+file_summary"]
 GUARDS_OFF = {"hub": "off", "contradiction": "off", "max_entity_size": "off"}
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--match-on", default="email")
     parser.add_argument("--guards", choices=["on", "off"], default="on")
     given = parser.parse_args()
-    spec = spec_file.load(given.spec) | {"match_on": given.match_on.split(",")}
+    spec = yaml_file.load(given.spec) | {"match_on": given.match_on.split(",")}
     if given.guards == "off":
         spec["guards"] = GUARDS_OFF
     place = given.directory.resolve()

@@ -20,8 +20,8 @@ import charset_normalizer  # noqa: E402
 import clevercsv  # noqa: E402
 import duckdb  # noqa: E402
 
-from reading import FileProblem  # noqa: E402
-from reading import profile as profiles  # noqa: E402
+from crm_merge.reading import FileProblem  # noqa: E402
+from crm_merge.reading import profile as profiles  # noqa: E402
 from tests.pollution import POLLUTIONS, Incompatible, clean, polluted  # noqa: E402
 
 

@@ -70,7 +70,7 @@ def run(name: str, match_on: list[Any], guards: dict[str, Any], data: Path) -> P
     command = [
         sys.executable,
         "-m",
-        "orchestration.cli",
+        "crm_merge.cli",
         "run",
         str(folder / "spec.yml"),
         "--dir",

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
-from orchestration import dbt_run, engine, history, home, merge_assets, operate, retention, seen, watch
+from crm_merge.engine import dbt_run, limits
+from crm_merge.home import folders, history, operate, retention, watch
+from crm_merge.reading import FileProblem
+from orchestration import merge_assets, seen
 from orchestration.merge_assets import MERGES
-from reading import FileProblem
 
 # One process a run: a step of its own would cost five seconds, and dbt works in a process of its own as it is.
 IN_PROCESS = dg.in_process_executor
@@ -39,12 +41,12 @@ merge_job = dg.define_asset_job(
 )
 def dropped_specs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Turns what is due into runs; the cursor names the file that holds what it has seen."""
-    before = seen.load(home.folder(), context.cursor)
+    before = seen.load(folders.folder(), context.cursor)
     try:
         lying = watch.dropped(KNOWN)
         found = watch.look(lying, before, datetime.now(timezone.utc))
     except FileProblem as problem:
-        return dg.SkipReason(f"{home.specs()} can't be looked at now: {problem}")
+        return dg.SkipReason(f"{folders.specs()} can't be looked at now: {problem}")
     for name, why in lying.refused.items():
         context.log.warning(f"{name} is no spec: {why}")
     for name, waits in found.waits.items():
@@ -62,8 +64,10 @@ def dropped_specs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
         run_requests=requests,
         asset_events=events,
         dynamic_partitions_requests=[MERGES.build_add_request(new)] if new else [],
-        cursor=seen.save(home.folder(), context.cursor, before, found.memory),
-        skip_reason=None if requests else "; ".join(waiting[:20])[:2000] or f"nothing new in {home.specs()}",
+        cursor=seen.save(folders.folder(), context.cursor, before, found.memory),
+        skip_reason=None
+        if requests
+        else "; ".join(waiting[:20])[:2000] or f"nothing new in {folders.specs()}",
     )
 
 
@@ -110,8 +114,8 @@ def record_end(context: dg.RunStatusSensorContext, how: str) -> None:
     """Records in the history how a merge's run ended, unless the run has done so itself."""
     run = context.dagster_run
     name = run.tags.get("dagster/partition", "")
-    if not home.is_name(name) or any(
-        entry.run_id == run.run_id for entry in history.rows(home.folder(), name, 50)
+    if not folders.is_name(name) or any(
+        entry.run_id == run.run_id for entry in history.rows(folders.folder(), name, 50)
     ):
         return
     record = context.instance.get_run_record_by_id(run.run_id)
@@ -120,14 +124,14 @@ def record_end(context: dg.RunStatusSensorContext, how: str) -> None:
         None, merge=name, run_id=run.run_id, started_at=datetime.fromtimestamp(started, timezone.utc),
         problem=context.dagster_event.message or "the run was ended from outside", ended=how,
     )  # fmt: skip
-    history.record(home.folder(), entry)
+    history.record(folders.folder(), entry)
 
 
 @dg.asset(group_name="upkeep", kinds={"parquet"})
 def merge_history(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """All merges that were ever run here, one row each; past months are folded into one file each. `crm-merge history` shows it."""
-    history.compact(home.folder())
-    with history.connect(home.folder()) as connection:
+    history.compact(folders.folder())
+    with history.connect(folders.folder()) as connection:
         counts = connection.execute("select outcome, count(*) from merge_history group by outcome").fetchall()
     return dg.MaterializeResult(
         metadata={"dagster/row_count": sum(n for _, n in counts)} | {f"{outcome}": n for outcome, n in counts}
@@ -142,15 +146,15 @@ def swept_merges(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         keep_merges = int(os.environ.get("CRM_MERGE_KEEP_MERGES") or 100)
         specs = names_of_specs()
         swept = retention.sweep(
-            home.folder(), keep_days, keep_merges, datetime.now(timezone.utc), specs=specs or None
+            folders.folder(), keep_days, keep_merges, datetime.now(timezone.utc), specs=specs or None
         )
         # asked again: a spec may have come meanwhile
         there = names_of_specs() if specs else None
-    except (ValueError, FileProblem, home.HomeProblem) as problem:
+    except (ValueError, FileProblem, folders.HomeProblem) as problem:
         raise dg.Failure(f"nothing was swept: {problem}", allow_retries=False) from None
     for name in MERGES.get_partition_keys(dynamic_partitions_store=context.instance):
         is_gone = there is not None and name not in there
-        if is_gone and not home.merge_directory(home.folder(), name).exists():
+        if is_gone and not folders.merge_directory(folders.folder(), name).exists():
             context.instance.delete_dynamic_partition(str(MERGES.name), name)
     runs = context.instance.get_run_records(
         dg.RunsFilter(statuses=ENDED, created_before=datetime.now(timezone.utc) - timedelta(days=KEEP_RUNS)),
@@ -159,7 +163,7 @@ def swept_merges(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
     for run in runs:
         context.instance.delete_run(run.dagster_run.run_id)
-    removed = [f"{item.path} ({item.kind}, {engine.amount(item.size)}): {item.why}" for item in swept.removed]
+    removed = [f"{item.path} ({item.kind}, {limits.amount(item.size)}): {item.why}" for item in swept.removed]
     return dg.MaterializeResult(
         metadata={
             "removed": len(swept.removed),
@@ -182,11 +186,11 @@ def names_of_specs() -> set[str]:
 @dg.asset(group_name="upkeep", kinds={"dbt"})
 def project_docs(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """dbt's pages on every model, column and test of the project: one HTML file in the home's docs folder."""
-    folder = home.folder() / "dbt" / "docs"
+    folder = folders.folder() / "dbt" / "docs"
     if wrong := dbt_run.of_project(["docs", "generate", "--static", "--empty-catalog"], folder):
         raise dg.Failure(f"dbt could not write its pages: {wrong}", allow_retries=False)
     page = folder / "static_index.html"
-    target = (home.folder() / "docs") / "index.html"
+    target = (folders.folder() / "docs") / "index.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(page, target.with_suffix(".new"))
     os.replace(target.with_suffix(".new"), target)

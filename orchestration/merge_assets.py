@@ -18,8 +18,12 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from orchestration import analysts, dbt_run, history, home, merging, spec_file, watch
-from reading import FileProblem
+from crm_merge import PROJECT
+from crm_merge.engine import dbt_run
+from crm_merge.home import folders, history, watch
+from crm_merge.merging import analysts, steps
+from crm_merge.reading import FileProblem
+from crm_merge.spec import yaml_file
 
 MERGES = dg.DynamicPartitionsDefinition(name="merges")
 # Faults that pass (a server that is down, a network that breaks off): 10, 20, 40, … seconds, each with jitter.
@@ -43,14 +47,12 @@ class Translator(DagsterDbtTranslator):
 @lru_cache(maxsize=1)
 def manifest() -> dict[str, Any]:
     """Returns dbt's manifest of the project as it is now, parsed where no process has done so yet."""
-    rooms = [dbt_run.PROJECT / room for room in ("models", "macros", "seeds/reference", "tests/sql")]
+    rooms = [PROJECT / room for room in ("models", "macros", "seeds/reference", "tests/sql")]
     sources = [path for room in rooms for path in room.rglob("*") if path.is_file()]
     number = hashlib.sha256()
-    for path in sorted([*sources, dbt_run.PROJECT / "dbt_project.yml", dbt_run.PROJECT / "selectors.yml"]):
-        number.update(
-            f"{path.relative_to(dbt_run.PROJECT)} {path.stat().st_size}\n".encode() + path.read_bytes()
-        )
-    file = home.folder() / "dbt" / f"manifest-{number.hexdigest()[:16]}.json"
+    for path in sorted([*sources, PROJECT / "dbt_project.yml", PROJECT / "selectors.yml"]):
+        number.update(f"{path.relative_to(PROJECT)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    file = folders.folder() / "dbt" / f"manifest-{number.hexdigest()[:16]}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as parsed:
@@ -125,7 +127,7 @@ def results(
         context.instance.add_run_tags(
             context.run.run_id, {MAX_RUNTIME: str(round(watch.time_limit(spec) * 60))}
         )
-        with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
+        with steps.claimed(folders.merge_directory(folders.folder(), name)) as merge:
             events, since = merge.build(spec, watch.address(name)), time.monotonic()
             while True:
                 try:
@@ -148,11 +150,11 @@ def results(
                 context.log.info(
                     f"{'begun' if outcome.resumed.startswith('from the start') else 'resumed'}: {outcome.resumed}"
                 )
-            problems = [] if outcome.ok else watch.located(name, merging.problems_of(outcome, merge.place))
+            problems = [] if outcome.ok else watch.located(name, steps.problems_of(outcome, merge.place))
             transient = outcome.transient
-    except (merging.Problem, FileProblem) as problem:
+    except (steps.Problem, FileProblem) as problem:
         problems, transient = [str(problem)], problem.transient
-    except (watch.SpecMissing, spec_file.SpecProblem, home.HomeProblem) as problem:
+    except (watch.SpecMissing, yaml_file.SpecProblem, folders.HomeProblem) as problem:
         problems = [str(problem)]
     except Exception as error:
         context.log.exception("something that nobody has foreseen")
@@ -174,9 +176,9 @@ def record(context: dg.AssetExecutionContext, entry: Callable[[], history.Entry]
     """Records a run in the history; what goes wrong with that is logged, and changes nothing about the merge."""
     try:
         made = entry()
-        history.record(home.folder(), made)
+        history.record(folders.folder(), made)
         return made
-    except (OSError, duckdb.Error, home.HomeProblem, ValueError) as error:
+    except (OSError, duckdb.Error, folders.HomeProblem, ValueError) as error:
         context.log.error(f"the run could not be recorded in the history: {error}")
         return None
 
@@ -231,12 +233,12 @@ def merged_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     name, started, built = context.partition_key, datetime.now(timezone.utc), None
     known = {"merge": name, "run_id": context.run.run_id, "attempt": context.retry_number + 1}
     try:
-        with merging.claimed(home.merge_directory(home.folder(), name)) as merge:
+        with steps.claimed(folders.merge_directory(folders.folder(), name)) as merge:
             built = merge.built()
             known |= {"started_at": built.started, "spill_bytes": built.outcome.peak_spill}
             manifest = merge.publish()
             entry = record(context, lambda: history.of_merge(merge.place, manifest, built.outcome, **known))
-    except (merging.Problem, home.HomeProblem) as problem:
+    except (steps.Problem, folders.HomeProblem) as problem:
         text, transient = str(problem), getattr(problem, "transient", False)
         if not transient or context.retry_number == PATIENTLY.max_retries:
             record(
@@ -279,13 +281,14 @@ def analysts_copy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """A DuckDB file of the marts that anyone may open while the next merge runs: `published/<merge>/merge.duckdb` in the home, replaced by rename."""
     name = context.partition_key
     try:
-        with merging.claimed(home.merge_directory(home.folder(), name)):
+        with steps.claimed(folders.merge_directory(folders.folder(), name)):
             path, rows = analysts.copy(
-                home.merge_directory(home.folder(), name), home.published_folder(home.folder(), name)
+                folders.merge_directory(folders.folder(), name),
+                folders.published_folder(folders.folder(), name),
             )
-    except merging.Problem as problem:
+    except steps.Problem as problem:
         raise failure(context, [str(problem)], problem.transient) from None
-    except home.HomeProblem as problem:
+    except folders.HomeProblem as problem:
         raise failure(context, [str(problem)], False) from None
     except (OSError, duckdb.Error) as error:
         raise failure(

@@ -16,7 +16,7 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
-from orchestration.dbt_run import sentences
+from crm_merge.engine.dbt_run import sentences
 from tests.oracle import Table, load_seeds
 
 PROJECT = Path(__file__).resolve().parent.parent

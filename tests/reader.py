@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import jinja2
 
-from reading import FileProblem
-from reading import profile as profiles
+from crm_merge.reading import FileProblem
+from crm_merge.reading import profile as profiles
 from tests.conftest import PROJECT
 from tests.pollution import Reading
 

@@ -26,7 +26,7 @@ from typing import IO
 import psycopg
 import trustme
 
-from orchestration import spark
+from crm_merge.engine import spark
 
 ACCESS_KEY, SECRET_KEY = "AKIDTESTKEY", "s3-secret-dont-show"
 

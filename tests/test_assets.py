@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from crm_merge.merging import lock
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 from tests.test_protect import result as earlier_result
@@ -96,7 +97,7 @@ def test_the_invariants_are_checks_of_the_result(definitions):
 
 
 def test_a_merge_is_built_checked_published_copied_and_recorded(place, definitions, instance):
-    from orchestration import history
+    from crm_merge.home import history
 
     put(place, "good", SPEC)
     done = run(definitions, instance, "good")
@@ -140,7 +141,7 @@ def test_a_merge_is_built_checked_published_copied_and_recorded(place, definitio
     ],
 )
 def test_a_wrong_spec_fails_at_once_with_its_sentence(place, definitions, instance, name, text, sentence):
-    from orchestration import history
+    from crm_merge.home import history
 
     put(place, name, text)
     done = run(definitions, instance, name)
@@ -156,13 +157,12 @@ def test_a_wrong_spec_fails_at_once_with_its_sentence(place, definitions, instan
 @pytest.mark.slow
 def test_a_merge_directory_that_is_held_is_waited_for(place, definitions, instance):
     """The run before may still be ending."""
-    from orchestration import home
 
     put(place, "held", SPEC)
     free, held = threading.Event(), threading.Event()
 
     def hold():
-        with home.held(place / "home/merges/held"):
+        with lock.held(place / "home/merges/held"):
             held.set()
             free.wait(8)
 
@@ -177,12 +177,11 @@ def test_a_merge_directory_that_is_held_is_waited_for(place, definitions, instan
 
 
 def test_what_nobody_has_foreseen_is_told_once(place, definitions, instance, monkeypatch):
-    from orchestration import history, merging
+    from crm_merge.home import history
+    from crm_merge.merging import steps
 
     put(place, "broken", SPEC)
-    monkeypatch.setattr(
-        merging.Merge, "build", lambda *_: (_ for _ in ()).throw(ZeroDivisionError("by zero"))
-    )
+    monkeypatch.setattr(steps.Merge, "build", lambda *_: (_ for _ in ()).throw(ZeroDivisionError("by zero")))
     done = run(definitions, instance, "broken")
     [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
     assert failure.user_failure_data.description == "ZeroDivisionError: by zero"
@@ -193,11 +192,11 @@ def test_what_nobody_has_foreseen_is_told_once(place, definitions, instance, mon
 
 
 def test_upkeep_sweeps_folds_the_history_and_renews_the_pages(place, definitions, instance):
-    from orchestration import home
+    from crm_merge.home import folders
 
     put(place, "kept", SPEC)
     instance.add_dynamic_partitions("merges", ["kept", "long-gone"])
-    with home.held(home.merge_directory(place / "home", "kept")):
+    with lock.held(folders.merge_directory(place / "home", "kept")):
         pass
     done = definitions.defs.resolve_job_def("upkeep_job").execute_in_process(
         instance=instance, raise_on_error=False

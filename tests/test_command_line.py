@@ -10,7 +10,7 @@ import subprocess
 import duckdb
 import pytest
 
-from orchestration import history
+from crm_merge.home import history
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 
@@ -272,7 +272,7 @@ def test_a_failed_check_blocks_publishing(spec, tmp_path, monkeypatch):
     model.write_text(
         model.read_text().replace("order by o._merge_row", "and o._merge_row > 1\norder by o._merge_row")
     )
-    command = [PROJECT / ".venv/bin/python", "-m", "orchestration.cli", "run", spec, "--dir", tmp_path / "m"]
+    command = [PROJECT / ".venv/bin/python", "-m", "crm_merge.cli", "run", spec, "--dir", tmp_path / "m"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1

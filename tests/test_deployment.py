@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import history
+from crm_merge.home import history
 from tests.conftest import PROJECT
 from tests.deployment import Deployment, deployment, wait
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from orchestration import cli, diff, protect, publish
+from crm_merge.cli import app as cli
+from crm_merge.merging import diff, protect, publish
 from tests.conftest import MERGE, merge_tables
 from tests.oracle import Table
 from tests.random_merges import merges

@@ -10,7 +10,7 @@ import duckdb
 import pandas
 import pytest
 
-from orchestration.publish import ROW_GROUP, connect, escaped, make_room, publish, write
+from crm_merge.merging.publish import ROW_GROUP, connect, escaped, make_room, publish, write
 from tests.servers import POSTGRES, postgres_server
 
 NASTY = [

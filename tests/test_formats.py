@@ -8,7 +8,7 @@ import json
 import duckdb
 import pytest
 
-from reading.streams import zstd
+from crm_merge.reading.streams import zstd
 from tests.conftest import write_csv
 from tests.oracle import Table
 from tests.reader import read
@@ -216,7 +216,7 @@ def test_what_is_declared_wins(runner, tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(runner, tmp_path, monkeypatch):
-    from reading import profile, streams
+    from crm_merge.reading import profile, streams
 
     as_csv(tmp_path / "v.csv")
     chunks = streams.chunks

@@ -18,9 +18,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration import dbt_run, history, publish, spec_file
-from orchestration import home as homes
-from orchestration.history import Entry, HomeProblem
+from crm_merge.engine import dbt_run
+from crm_merge.home import folders as homes
+from crm_merge.home import history
+from crm_merge.home.history import Entry, HomeProblem
+from crm_merge.merging import lock, publish, steps
+from crm_merge.spec import yaml_file
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 from tests.test_command_line import crm_merge
@@ -45,7 +48,7 @@ def script(code: str, *arguments: object) -> subprocess.Popen:
     """A process with the project on its path, and names that the tests use."""
     head = (
         "import os, signal, sys\nfrom datetime import datetime, timezone\nfrom pathlib import Path\n"
-        "from orchestration import history\nfrom orchestration.history import Entry\n"
+        "from crm_merge.home import history\nfrom crm_merge.home.history import Entry\n"
         "home, MARCH = Path(sys.argv[1]), datetime(2026, 3, 5, tzinfo=timezone.utc)\n"
         f"{inspect.getsource(entry)}\n"
     )
@@ -404,13 +407,13 @@ def test_a_stopped_compaction_holds_no_merge_up(tmp_path, monkeypatch):
 
 def test_a_lock_counts_only_at_its_place(tmp_path):
     place = tmp_path / "merges" / "acme" / "weekly"
-    with homes.held(place):
+    with lock.held(place):
         assert homes.running(tmp_path) == ["acme/weekly"]
-        with pytest.raises(homes.InUse), homes.held(place):
+        with pytest.raises(lock.InUse), lock.held(place):
             pass
         moved = tmp_path / "merges" / "acme" / "gone"
         place.rename(moved)  # as a sweep does
-        with homes.held(place):  # a new directory, and a lock of its own
+        with lock.held(place):  # a new directory, and a lock of its own
             assert homes.running(tmp_path) == ["acme/gone", "acme/weekly"]
     assert homes.running(tmp_path) == []
 
@@ -419,27 +422,27 @@ def test_a_lock_counts_only_at_its_place(tmp_path):
 def test_a_place_where_no_directory_can_be_made_is_not_in_use():
     with (
         pytest.raises(FileNotFoundError, match="no directory can be made there"),
-        homes.held(Path("/proc/none/weekly")),
+        lock.held(Path("/proc/none/weekly")),
     ):
         pass
 
 
 def test_who_looks_keeps_no_merge_from_starting(tmp_path):
     place = tmp_path / "merges" / "a"
-    with homes.held(place):
+    with lock.held(place):
         pass
     ended = threading.Event()
 
     def look() -> None:
         while not ended.is_set():
-            homes.at_work(place)
+            lock.at_work(place)
 
     lookers = [threading.Thread(target=look) for _ in range(2)]
     for looker in lookers:
         looker.start()
     try:
         for _ in range(100):
-            with homes.held(place):
+            with lock.held(place):
                 pass
     finally:
         ended.set()
@@ -476,10 +479,10 @@ def merged(tmp_path_factory):
     (folder / "people.yml").write_text(
         "original: {path: crm.csv}\nenriched:\n  - {name: apollo, path: apollo.csv}\nmatch_on: [email]\nexport: {bom: true}\n"
     )
-    spec = spec_file.load(folder / "people.yml")
+    spec = yaml_file.load(folder / "people.yml")
     outcome = dbt_run.run(["build"], folder / "m", spec)
     assert outcome.ok, outcome.problems
-    manifest = publish.publish(folder / "m", spec, 1.0, history.checks(outcome))
+    manifest = publish.publish(folder / "m", spec, 1.0, steps.checks(outcome))
     return folder, spec, outcome, manifest
 
 
@@ -527,7 +530,7 @@ def test_a_merge_as_an_entry(merged, tmp_path):
 
 def test_checks_are_published_beside_the_exports(merged):
     folder, spec, outcome, manifest = merged
-    checks = history.checks(outcome)
+    checks = steps.checks(outcome)
     assert len(checks) == sum(node.kind == "test" for node in outcome.nodes) > 50
     assert {check["status"] for check in checks} == {"pass"}
     assert all(check["failures"] == 0 and check["seconds"] >= 0 for check in checks)

@@ -11,14 +11,14 @@ import sys
 import duckdb
 import pytest
 
-from orchestration import dbt_run
-from reading.streams import zstd
+from crm_merge.engine import dbt_run
+from crm_merge.reading.streams import zstd
 from tests.conftest import PROJECT
 
 PROBE = """
 import json, sys
 from pathlib import Path
-from reading import FileProblem, profile
+from crm_merge.reading import FileProblem, profile
 try:
     found = profile.profile({"path": Path(sys.argv[1]), "role": "enriched"})
     told = {key: found[key] for key in ("physical_rows", "rejected_rows", "first_rejects")}
@@ -92,7 +92,7 @@ def test_a_line_over_the_limit_among_others(tmp_path):
 @pytest.mark.parametrize("what", ["folder", "fifo", "broken link", "device"])
 def test_what_is_no_file_is_not_opened(tmp_path, what):
     """A named pipe would wait for ever."""
-    from reading import FileProblem, places
+    from crm_merge.reading import FileProblem, places
 
     path = tmp_path / "v.csv"
     if what == "folder":

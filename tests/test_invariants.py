@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import duckdb
 import pytest
 
-from orchestration import dbt_run, merging
+from crm_merge.engine import dbt_run
+from crm_merge.merging import steps
 from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
 
@@ -111,12 +112,12 @@ def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
         connection.execute("delete from int_cells where original_row = 2")
     assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
     shutil.copytree(runner.place / "target", tmp_path / "target")
-    rows = merging.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
+    rows = steps.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
     assert rows[0] == (
         "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
     )
     assert "all of them" in rows[-1] and len(rows) == 2
-    assert "not found" in merging.failing_rows(tmp_path, "no_such_check")[0]
+    assert "not found" in steps.failing_rows(tmp_path, "no_such_check")[0]
 
 
 # -- In parts: a check that looks at a slice at a time must see what stands in the wrong one --
@@ -218,7 +219,7 @@ def test_the_rows_of_a_check_that_failed_in_a_part_are_shown(merged_in_parts, tm
     event = {"info": {"msg": f"crm-merge failing part: {json.dumps({'check': LINKS, 'settings': settings})}"}}
     outcome = dbt_run.Outcome(ok=False, nodes=[failed])
     assert dbt_run.read_event(event, outcome, {}) is None
-    said = merging.problems_of(outcome, tmp_path / "m")
+    said = steps.problems_of(outcome, tmp_path / "m")
     assert said[1] == "  part: 2" and said[2].endswith(f", after: {settings})")
 
 

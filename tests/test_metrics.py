@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from orchestration import history, metrics
-from orchestration import home as homes
+from crm_merge.home import history, metrics
+from crm_merge.merging import lock
 from tests.test_command_line import COMMAND, crm_merge
 from tests.test_history import MARCH, entry
 
@@ -128,13 +128,13 @@ def test_hostile_names_are_escaped(tmp_path):
     names = ['a"b', "a\\b", "a\\nb", '"} 1 # {', "日本/é", "a{b=c}", "# HELP x y"]
     for n, name in enumerate(names):
         history.record(tmp_path, entry(n, merge=name, rows=n))
-        with homes.held(tmp_path / "merges" / name):
+        with lock.held(tmp_path / "merges" / name):
             pass
     # what a record can't hold, a foreign Parquet file may
     columns = "'x\n# EOF\nevil 1' as merge, 'r9' as run_id, 1 as attempt, '2025-01-01T00:00:00.000+00:00' as started_at, 'never' as finished_at, 'a\nb' as outcome, 5 as rows"
     duckdb.sql(f"copy (select {columns}) to '{tmp_path}/history/2025-01.parquet'")
     figures = metrics.Figures(tmp_path)
-    with homes.held(tmp_path / "merges" / names[3]):
+    with lock.held(tmp_path / "merges" / names[3]):
         found = scraped(figures)
         assert found[of("running", merge=names[3])] == 1 and found[of("running_merges")] == 1
     for n, name in enumerate(names):
@@ -207,7 +207,7 @@ def test_over_http(tmp_path):
         assert samples(text)[of("last_run_rows", merge='a"b\\c')] == 1
         for accept in ("text/plain", "application/openmetrics-text; version=x", "*/*", ""):
             assert ask(f"{server.url}/metrics?name[]=x", Accept=accept)[2] == text
-        with homes.held(tmp_path / "merges" / "acme" / "weekly"):  # while a merge runs
+        with lock.held(tmp_path / "merges" / "acme" / "weekly"):  # while a merge runs
             time.sleep(metrics.FRESH + 0.5)
             assert samples(ask(f"{server.url}/metrics")[2])[of("running", merge="acme/weekly")] == 1
             status, headers, text = ask(f"{server.url}/health")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reading import FileProblem, places, s3
+from crm_merge.reading import FileProblem, places, s3
 from tests.servers import ACCESS_KEY, SECRET_KEY, Quiet, https_server, s3_server
 
 TOKEN = "t0ken" + "-dont-show"  # in two pieces, so that a traceback's source lines don't count

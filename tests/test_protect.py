@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from orchestration import dbt_run, history, merging, protect, publish, spec_file
+from crm_merge.engine import dbt_run
+from crm_merge.merging import protect, publish, steps
+from crm_merge.spec import yaml_file
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
@@ -393,7 +395,7 @@ def merged(tmp_path_factory):
         "original: {path: crm.csv}\nenriched: [{name: v, path: v.csv}]\nmatch_on: [email]\n"
         "export: {to: results, formats: [csv, parquet], partition_by: [Title]}\n"
     )
-    spec = spec_file.load(folder / "people.yml")
+    spec = yaml_file.load(folder / "people.yml")
     outcome = dbt_run.run(["build"], folder / "m", spec)
     assert outcome.ok, outcome.problems
     return folder, spec, outcome
@@ -403,7 +405,7 @@ def test_a_run_that_is_killed_between_two_renames_is_known_again(merged, monkeyp
     folder, spec, outcome = merged
 
     def published(spec: dict[str, Any]) -> None:
-        publish.publish(folder / "m", spec, 1, history.checks(outcome), spec_file="/people.yml")
+        publish.publish(folder / "m", spec, 1, steps.checks(outcome), spec_file="/people.yml")
 
     csv_only = spec | {"export": {"to": spec["export"]["to"]}}
     published(spec)
@@ -435,7 +437,7 @@ def test_runs_that_fail_one_after_the_other_are_known_again(merged, tmp_path, mo
     wanted = [spec | {"export": {"to": str(tmp_path / "out"), "bom": bom}} for bom in (False, True)]
 
     def published(spec: dict[str, Any]) -> None:
-        publish.publish(tmp_path / "m", spec, 1, history.checks(outcome), spec_file="/people.yml")
+        publish.publish(tmp_path / "m", spec, 1, steps.checks(outcome), spec_file="/people.yml")
 
     published(wanted[1])
     for spec, kept in ((wanted[0], 1), (wanted[1], 0), (wanted[0], 2), (wanted[1], 0)):
@@ -465,7 +467,7 @@ def test_a_file_that_was_edited_in_place_is_told(merged, tmp_path):
     folder, spec, outcome = merged
     shutil.copytree(folder / "m", tmp_path / "m")
     wanted = spec | {"export": {"to": str(tmp_path / "out")}}
-    publish.publish(tmp_path / "m", wanted, 1, history.checks(outcome), spec_file="/people.yml")
+    publish.publish(tmp_path / "m", wanted, 1, steps.checks(outcome), spec_file="/people.yml")
     assert protect.problems(tmp_path / "m", wanted, "/people.yml") == []
     file = tmp_path / "out" / "merged_result.csv"
     before = file.stat()
@@ -487,7 +489,7 @@ def test_a_directory_that_is_no_merges_is_told(spec, tmp_path, name):
 
 
 def test_a_run_that_is_killed_at_once_leaves_a_merges_directory(spec, tmp_path):
-    next(merging.stages(tmp_path / "new", spec, False, "duckdb"), None)
+    next(steps.stages(tmp_path / "new", spec, False, "duckdb"), None)
     assert (tmp_path / "new" / ".crm-merge").is_dir()
     assert protect.problems(tmp_path / "new", spec, "/people.yml") == []
 
@@ -514,8 +516,8 @@ def test_two_specs_of_one_name_have_no_directory_in_common(tmp_path):
 def test_dagster_is_told_before_any_work(spec, tmp_path):
     (tmp_path / "results" / "checks.csv").write_text("mine")
     with (
-        merging.claimed(tmp_path / "m") as merge,
-        pytest.raises(merging.Problem, match=r"checks.csv' is no result of this merge"),
+        steps.claimed(tmp_path / "m") as merge,
+        pytest.raises(steps.Problem, match=r"checks.csv' is no result of this merge"),
     ):
         next(merge.build(spec, "/people.yml"))
     assert not (tmp_path / "m" / "merge.duckdb").exists()
@@ -530,7 +532,7 @@ def test_the_command_line_refuses_before_any_work(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "orchestration.cli",
+        "crm_merge.cli",
         "run",
         tmp_path / "spec.yml",
         "--dir",

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from orchestration import publish
+from crm_merge.merging import publish
 from tests.conftest import write_csv
 from tests.oracle import Table
 

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.protect import REPORTS
-from orchestration.spec_file import load
+from crm_merge.merging.protect import REPORTS
+from crm_merge.spec.yaml_file import load
 from tests.conftest import PROJECT, as_text
 
 PAGE = PROJECT / "docs" / "how-to-read-a-merge.md"

@@ -15,7 +15,8 @@ import duckdb
 import pytest
 
 from benchmarks import workload
-from orchestration import dbt_run, spec_file
+from crm_merge.engine import dbt_run
+from crm_merge.spec import yaml_file
 from tests.conftest import PROJECT
 
 SPEC = """original: {path: crm.csv}
@@ -47,7 +48,7 @@ def files(tmp_path_factory):
 
 def begin(spec: Path, place: Path, *arguments: str, **settings: str) -> subprocess.Popen:
     """Starts crm-merge run as the leader of a process group of its own."""
-    command = [sys.executable, "-m", "orchestration.cli", "run", str(spec), "--dir", str(place), *arguments]
+    command = [sys.executable, "-m", "crm_merge.cli", "run", str(spec), "--dir", str(place), *arguments]
     environment = os.environ | {"DUCKDB_THREADS": "2", "CRM_MERGE_PART_ROWS": "700"} | settings
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, start_new_session=True, text=True,
@@ -196,7 +197,7 @@ def test_a_model_built_alone_from_what_was_there_is_built_again(files, tmp_path)
     crm = (folder / "crm.csv").read_text().splitlines(keepends=True)
     (folder / "crm.csv").write_text("".join(crm[:1] + crm[2:]))
     command = ["run", "--select", "int_keys", "int_matches", "merged_result"]
-    assert dbt_run.run(command, tmp_path / "m", spec_file.load(folder / "spec.yml")).ok
+    assert dbt_run.run(command, tmp_path / "m", yaml_file.load(folder / "spec.yml")).ok
     code, _, err = run(folder / "spec.yml", tmp_path / "m", "--resume")
     assert code == 0, err
     assert run(folder / "spec.yml", tmp_path / "fresh")[0] == 0
@@ -291,7 +292,7 @@ def test_what_a_killed_run_left_of_parts_without_rows_is_not_trusted(tmp_path, m
         "original: {path: crm.csv}\nenriched: [{name: v, path: v.csv}]\nmatch_on: [email]\n"
     )
     monkeypatch.setenv("CRM_MERGE_PART_ROWS", "1")
-    spec, place = spec_file.load(tmp_path / "spec.yml"), tmp_path / "entities=1" / "m"
+    spec, place = yaml_file.load(tmp_path / "spec.yml"), tmp_path / "entities=1" / "m"
     place.mkdir(parents=True)
     assert dbt_run.run(["run", "--select", "+int_candidates"], place, spec).ok
     empty = sorted((place / ".crm-merge" / "parts").glob("int_candidates.none/*/*.parquet"))

@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration import history, retention
-from orchestration import home as homes
-from orchestration.home import HomeProblem
+from crm_merge.home import history, retention
+from crm_merge.home.folders import HomeProblem
+from crm_merge.merging import lock
 from tests.conftest import PROJECT
 from tests.test_command_line import crm_merge
 from tests.test_history import KILL, entry
@@ -103,14 +103,14 @@ def test_by_age_and_by_count(tmp_path):
 def test_a_merge_at_work_is_kept_and_counts_as_used(tmp_path):
     place = merge_in(tmp_path, "a", 100)
     other = merge_in(tmp_path, "b", 100)
-    with homes.held(place):
+    with lock.held(place):
         aged(place, 100)
         for dry_run in (True, False):
             swept = sweep(tmp_path, dry_run=dry_run)
             assert "a run is at work in it" in why(swept, "merges/a")
             assert gone(swept) == ["merges/b"]
     assert place.exists() and not other.exists()
-    assert homes.held(other)
+    assert lock.held(other)
     swept = sweep(tmp_path)  # its run has ended just now
     assert gone(swept) == [] and why(swept, "merges/a") == "recent"
 
@@ -227,7 +227,7 @@ def test_leftovers_of_killed_runs(tmp_path):
     paths = ["merges/a/.crm-merge/crm-merge-diff-x", "merges/a/.crm-merge/fetched/a.part", "merges/a/.crm-merge/spill",
              "merges/a/out/.publishing-12", "merges/a/out/x.csv.part", "published/acme/c/.publishing-99",
              "published/acme/c/merged_result.csv.part"]  # fmt: skip
-    with homes.held(busy):
+    with lock.held(busy):
         before = tree(busy)
         swept = sweep(tmp_path)
         assert gone(swept) == paths
@@ -252,16 +252,16 @@ def test_what_changed_within_the_hour_is_no_leftover(tmp_path):
 
 
 def test_a_shared_spill_folder_in_the_home(tmp_path, monkeypatch):
-    from orchestration import engine
+    from crm_merge.engine import limits
 
     monkeypatch.setenv("DUCKDB_TEMP_DIR", str(tmp_path / "spill"))
     places = {name: merge_in(tmp_path, name, 1) for name in ("a", "b")}
     unknown = tmp_path / "spill" / ("crm-merge-" + "0" * 12)
-    for folder in (*map(engine.spill_folder, places.values()), unknown, tmp_path / "spill" / "of_another"):
+    for folder in (*map(limits.spill_folder, places.values()), unknown, tmp_path / "spill" / "of_another"):
         folder.mkdir(parents=True)
     aged(tmp_path / "spill", 0.5)
-    with homes.held(places["b"]):
-        assert gone(sweep(tmp_path)) == [f"spill/{engine.spill_folder(places['a']).name}"]
+    with lock.held(places["b"]):
+        assert gone(sweep(tmp_path)) == [f"spill/{limits.spill_folder(places['a']).name}"]
     aged(unknown, 2)
     assert f"spill/{unknown.name}" in gone(sweep(tmp_path))
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
@@ -435,7 +435,7 @@ def script(code: str, *arguments: object) -> subprocess.Popen:
 import os, signal, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
-from orchestration import retention, home as homes
+from crm_merge.home import folders as homes, retention
 home, NOW = Path(sys.argv[1]), datetime.fromtimestamp({NOW.timestamp()}, timezone.utc)
 """
     return subprocess.Popen(
@@ -466,7 +466,7 @@ def test_a_sweep_killed_at_every_step_is_finished_by_the_next(tmp_path):
         old = home / "merges" / "acme" / "old"
         assert not old.exists() or len(tree(old)) == 10, f"half gone at its place after step {allowed}"
         if not old.exists():
-            with homes.held(old):  # a new run begins where the old one was
+            with lock.held(old):  # a new run begins where the old one was
                 pass
             old.joinpath(".lock").unlink()
             old.rmdir()
@@ -492,10 +492,10 @@ def test_a_folder_that_a_sweep_removes_while_it_is_made_is_made_again(tmp_path, 
         make(path, *arguments)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    with homes.held(tmp_path / "m"):
+    with lock.held(tmp_path / "m"):
         assert missed and (tmp_path / "m" / ".lock").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileExistsError), homes.held(tmp_path / "file"):
+    with pytest.raises(FileExistsError), lock.held(tmp_path / "file"):
         pass
 
 
@@ -506,7 +506,7 @@ place = home / "merges" / "acme" / "m"
 done, end = 0, time.monotonic() + 150
 while time.monotonic() < end and (done < 100 or not (home / "enough").exists()):
     try:
-        with homes.held(place):
+        with lock.held(place):
             mine = place / f"mine-{os.getpid()}"
             assert not list(place.glob("mine-*")), "another is at work here"
             mine.write_text("x")
@@ -516,7 +516,7 @@ while time.monotonic() < end and (done < 100 or not (home / "enough").exists()):
             mine.unlink()
             os.utime(place / "merge.duckdb", (0, 0))
             done += 1
-    except homes.InUse:
+    except lock.InUse:
         pass
 print(done)
 """

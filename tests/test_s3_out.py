@@ -19,7 +19,7 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration import dbt_run
+from crm_merge.engine import dbt_run
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
@@ -60,7 +60,7 @@ def crm_merge(settings, tmp_path):
     """Runs the command line; no secret is in what it says, nor in any file that it leaves on this side."""
 
     def of(*arguments, **others: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "orchestration.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "crm_merge.cli", *map(str, arguments)]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=PROJECT, env=settings | others, timeout=240
         )
@@ -486,7 +486,7 @@ def test_an_interrupted_upload_ends_soon_and_is_gone_on_with(
         else ["run", vendors, "--dir", tmp_path / "m"]
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=PROJECT, env=settings, text=True,
+        [sys.executable, "-m", "crm_merge.cli", *map(str, arguments)], cwd=PROJECT, env=settings, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip

@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reading import FileProblem, repair
-from reading.dialect import Dialect
-from reading.scan import LONG, TOGETHER, Density, Scan
+from crm_merge.reading import FileProblem, repair
+from crm_merge.reading.dialect import Dialect
+from crm_merge.reading.scan import LONG, TOGETHER, Density, Scan
 from tests import slow_csv
 
 PIECES = ['"', '""', ",", "\n", "\r\n", "\r", "a", "bc", " ", '"x"', '"y\n"', "é", "1", '","', ',"\n']

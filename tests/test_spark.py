@@ -17,7 +17,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from orchestration import dbt_run, history, merging, publish, spark, spec_file
+from crm_merge.engine import dbt_run, spark
+from crm_merge.merging import publish, steps
+from crm_merge.spec import yaml_file
 from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 from tests.random_merges import audited
@@ -54,7 +56,7 @@ def test_the_words_that_differ_per_engine_are_few_and_known():
 
 def stages(place: Path, spec: dict, target: str) -> dbt_run.Outcome:
     place.mkdir(parents=True, exist_ok=True)
-    return dbt_run.follow(merging.stages(place, spec, False, target))
+    return dbt_run.follow(steps.stages(place, spec, False, target))
 
 
 def merged(folder: Path, spec: dict, *targets: str) -> list[Path]:
@@ -63,8 +65,8 @@ def merged(folder: Path, spec: dict, *targets: str) -> list[Path]:
     for target in targets:
         place = folder / target
         outcome = stages(place, spec, target)
-        assert outcome.ok, merging.problems_of(outcome, place)
-        publish.publish(place, spec, 0, history.checks(outcome), made_by=target)
+        assert outcome.ok, steps.problems_of(outcome, place)
+        publish.publish(place, spec, 0, steps.checks(outcome), made_by=target)
         places.append(place)
     return places
 
@@ -144,7 +146,7 @@ def workload(tmp_path_factory):
         "export": {"formats": ["csv", "parquet"]},
     }  # fmt: skip
     (folder / "spec.yml").write_text(yaml.safe_dump(spec))
-    spec = spec_file.load(folder / "spec.yml")
+    spec = yaml_file.load(folder / "spec.yml")
     [place] = merged(folder / "merges", spec, "duckdb")
     return folder, spec, place
 
@@ -314,7 +316,7 @@ def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
         )  # fmt: skip
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     # files that were landed for another spec are not taken for this one's
-    spec = spec_file.load(tmp_path / "people.yml")
+    spec = yaml_file.load(tmp_path / "people.yml")
     place = tmp_path / "other"
     place.mkdir()
     landed = dbt_run.follow(dbt_run.stream(["build", "--selector", "landing"], place, spec))

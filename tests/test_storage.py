@@ -14,8 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from orchestration import storage
-from reading import FileProblem, places, s3
+from crm_merge.reading import FileProblem, places, s3, storage
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, Quiet, https_server, s3_server
 
@@ -423,7 +422,7 @@ def test_final_keys_are_only_copied_to_the_last_one_last(monkeypatch, tmp_path, 
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from orchestration import storage
+from crm_merge.reading import storage
 place, big = storage.at("s3://bucket/p"), Path(sys.argv[1])
 place.put([(big.with_name("small"), "small")])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

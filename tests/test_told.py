@@ -244,7 +244,7 @@ def test_a_crm_loses_no_line_to_a_footer(tmp_path):
 
 
 def test_lines_are_numbered_right_after_a_long_one(tmp_path):
-    from reading.repair import physical_lines
+    from crm_merge.reading.repair import physical_lines
 
     blocks = [b"a\r\n", b"x" * 4_100_000, b"x\r", b"\nb\r\n", b"c"]
     assert [(line.number, line.offset) for line in physical_lines(iter(blocks))] == [
@@ -258,7 +258,7 @@ def test_lines_are_numbered_right_after_a_long_one(tmp_path):
 @pytest.fixture
 def plugin(tmp_path):
     """The plugin as a run has it, on files of tmp_path."""
-    from reading.plugin import Plugin
+    from crm_merge.engine.plugin import Plugin
 
     found = Plugin.__new__(Plugin)
     found.found, found.profiled, found.directory = {}, {}, tmp_path
@@ -317,6 +317,6 @@ def test_a_path_with_brackets_and_a_backslash(tmp_path):
 
 
 def test_what_a_file_says_does_not_drive_the_terminal():
-    from orchestration.cli import printable
+    from crm_merge.cli.common import printable
 
     assert printable("\x1b]0;PWNED\x07 \x9b31m") == " ]0;PWNED   31m"

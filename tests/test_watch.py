@@ -9,8 +9,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from orchestration import protect, spec_file, storage, watch
-from reading import FileProblem
+from crm_merge.home import watch
+from crm_merge.merging import protect
+from crm_merge.reading import FileProblem, storage
+from crm_merge.spec import yaml_file
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
 SPEC = "original: {path: a/crm.csv}\nenriched: [{name: v, path: 'a/v*.csv'}]\nmatch_on: [email]\n"
@@ -153,7 +155,7 @@ def test_a_spec_that_is_wrong_is_due_so_that_its_run_says_why(specs, text, sente
     complete(specs, spec=text)
     found, _ = look({})
     assert [due.name for due in found.due] == ["m"]
-    with pytest.raises(spec_file.SpecProblem, match=r"m\.yml") as problem:
+    with pytest.raises(yaml_file.SpecProblem, match=r"m\.yml") as problem:
         watch.load("m")
     assert sentence in str(problem.value)
     assert look(found.memory)[0].due == []

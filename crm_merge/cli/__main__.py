@@ -1,0 +1,5 @@
+"""python -m crm_merge.cli."""
+
+from crm_merge.cli.app import app
+
+app()

@@ -1,0 +1,339 @@
+"""Runs dbt on one merge directory as a process of its own, and reads its events.
+
+A process of its own: its memory and its lock on the DuckDB file end with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crm_merge import PROJECT
+from crm_merge.engine import limits, spark
+
+TARGET_PATHS = {
+    "duckdb": "target",
+    "spark": "target_spark",
+    "spark_thrift": "target_spark",
+}  # dbt's caches are one target's
+PATIENCE = 30  # seconds that dbt has to end when it is interrupted
+# On Linux the process ends with its parent, even if that is killed: the merge directory would stay locked otherwise.
+# What dbt imports stays until it ends, and parsing makes objects that stay: a collector that goes through them again and again
+# takes a tenth of the time of a small merge.
+CHILD = """
+import ctypes, gc, json, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+from dbt.cli.main import cli
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
+cli(json.load(sys.stdin))
+"""
+
+
+@dataclass
+class Node:
+    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model, rows that fail if it is a test."""
+
+    kind: str
+    name: str
+    unique_id: str
+    status: str
+    seconds: float
+    done: int
+    total: int
+    rows: int | None = None
+    failures: int | None = None
+
+
+@dataclass
+class Outcome:
+    """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
+    reached), the nodes that ended, what it says of an earlier run that it resumes, about how much disk and memory, in bytes,
+    it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes, dbt's target,
+    and of checks that failed in a part of the rows the statements that name the part."""
+
+    ok: bool
+    problems: list[str] = field(default_factory=list)
+    transient: bool = False
+    nodes: list[Node] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    resumed: str = ""
+    needs: dict[str, int] = field(default_factory=dict)
+    peak_memory: int = 0
+    peak_spill: int = 0
+    target: str = "duckdb"
+    failing_parts: dict[str, str] = field(default_factory=dict)
+
+
+def run(
+    command: list[str],
+    directory: Path,
+    spec: dict[str, Any],
+    on_node: Callable[[Node], None] = lambda node: None,
+    resume: bool = False,
+    on_part: Callable[[str], None] = lambda part: None,
+) -> Outcome:
+    """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins."""
+    return follow(stream(command, directory, spec, resume), on_node, on_part)
+
+
+def follow(
+    events: Generator[Node | str, None, Outcome],
+    on_node: Callable[[Node], None] = lambda node: None,
+    on_part: Callable[[str], None] = lambda part: None,
+) -> Outcome:
+    """Goes through what a stream tells; returns how it ended."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as ended:
+            return ended.value
+        if isinstance(event, Node):
+            on_node(event)
+        else:
+            on_part(event)
+
+
+def stream(
+    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False, target: str = "duckdb"
+) -> Generator[Node | str, None, Outcome]:
+    """Runs ``dbt <command>`` for the spec in the merge directory: yields each node as it ends and the name of each part as it
+    begins, and returns how it ended.
+
+    A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
+    """
+    environment = {
+        # glibc gives each thread a heap of its own, and none of them gives back what another could use
+        "MALLOC_ARENA_MAX": "2",
+        **os.environ,
+        "CRM_MERGE_DIR": str(directory),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if resume:
+        environment["CRM_MERGE_RESUME"] = "1"
+    if target != "duckdb":
+        environment |= spark.environment(directory)
+    arguments = [
+        *("--log-format", "json", "--log-level", "info"),
+        *("--log-path", str(directory / "logs"), *command),
+        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
+        *(
+            "--target",
+            target,
+            "--target-path",
+            str(directory / TARGET_PATHS[target]),
+            "--vars",
+            json.dumps({"merge": spec}),
+        ),
+    ]
+    process = subprocess.Popen(
+        # the arguments go by standard input: a spec of many files is longer than a command line may be
+        [sys.executable, "-c", CHILD],
+        env=environment,
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    outcome = Outcome(ok=False, target=target)
+    spilled = Spilled(limits.spill_folder(directory))
+    rows: dict[str, int] = {}
+    unread: list[str] = []
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(arguments))
+    process.stdin.close()
+    try:
+        for line in process.stdout:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                unread.append(line.rstrip())
+                continue
+            message = event.get("info", {}).get("msg") or ""
+            if message.startswith("crm-merge part: "):
+                yield message.removeprefix("crm-merge part: ")
+            if node := read_event(event, outcome, rows):
+                yield node
+    except BaseException:
+        process.terminate()  # interrupted: dbt's own handler closes the database
+        raise
+    finally:
+        try:
+            process.wait(PATIENCE if sys.exc_info()[0] else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        outcome.peak_spill = spilled.stop()
+    outcome.ok = process.returncode == 0
+    outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    if any(
+        re.search("JAVA_GATEWAY_EXITED|stopped SparkContext|masters are unresponsive", problem)
+        for problem in outcome.problems
+    ):
+        said = [
+            line.strip() for line in unread if line.strip() and not line.startswith(("Using", "To adjust"))
+        ]
+        outcome.problems = [
+            f"Spark did not start, or no master answered for a minute: SPARK_MASTER is '{environment.get('SPARK_MASTER', 'local[*]')}',"
+            f" JAVA_HOME is '{environment.get('JAVA_HOME', '')}'. The last that it said: {(said or ['nothing'])[-1][:500]}"
+        ]
+    if not outcome.ok and not outcome.problems:
+        code = process.returncode
+        ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
+        outcome.problems = [line for line in unread[-5:] if line] or [ended]
+    return outcome
+
+
+def of_project(command: list[str], folder: Path) -> str:
+    """Runs ``dbt <command>`` for the project itself, in a folder of the deployment; returns '' or the end of what went wrong."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from dbt.cli.main import cli; cli()", *command),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
+            *("--target-path", str(folder), "--log-path", str(folder)),
+        ],
+        env={
+            **os.environ,
+            "CRM_MERGE_DIR": str(folder),
+            "CRM_MERGE_INPUT_ROOTS": str(
+                PROJECT / "seeds"
+            ),  # the example's files, wherever merges may read from
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return (done.stdout + done.stderr)[-2000:] if done.returncode else ""
+
+
+class Spilled:
+    """Looks every second how large the spill folder is."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.most = folder, 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        """Keeps the most bytes that were there at once."""
+        while not self.ended.wait(1):
+            size = 0
+            with suppress(OSError):
+                for file in os.scandir(self.folder):
+                    size += file.stat().st_size
+            self.most = max(self.most, size)
+
+    def stop(self) -> int:
+        """Ends looking; returns the most bytes seen."""
+        self.ended.set()
+        self.thread.join()
+        return self.most
+
+
+HEADLINE = re.compile(r"(Failure|Error) in \w+ \S+( \(.*\))?")
+
+
+def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) -> Node | None:
+    """Takes from one dbt event what people are shown; returns the node that it says has ended."""
+    info, data = event.get("info", {}), event.get("data", {})
+    name, message = info.get("name"), info.get("msg") or ""
+    if found := re.match(r"rows of (\S+): (\d+)$", message):
+        rows[found[1]] = int(found[2])
+    elif message.startswith("crm-merge needs: "):
+        outcome.needs = json.loads(message.removeprefix("crm-merge needs: "))
+    elif message == "crm-merge transient: true":
+        outcome.transient = True
+    elif message.startswith("crm-merge resumes: "):
+        outcome.resumed = message.removeprefix("crm-merge resumes: ")
+    elif message.startswith("crm-merge failing part: "):
+        found_part = json.loads(message.removeprefix("crm-merge failing part: "))
+        outcome.failing_parts[found_part["check"]] = found_part["settings"]
+    elif message.startswith("crm-merge result: "):
+        outcome.results.append(message.removeprefix("crm-merge result: "))
+    elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
+        node = data.get("node_info", {})
+        node_name = data.get("name") or node.get("node_name", "")
+        done = Node(
+            kind=node.get("resource_type", ""),
+            name=node.get("node_name", node_name),
+            unique_id=node.get("unique_id", ""),
+            # what a model's own status says is the engine's answer, such as OK
+            status=node.get("node_status") or data.get("status", ""),
+            seconds=data.get("execution_time", 0.0),
+            done=data.get("index", 0),
+            total=data.get("total") or data.get("num_models", 0),
+        )
+        done.rows = rows.get(done.name)
+        done.failures = data.get("num_failures") if done.kind == "test" else None
+        outcome.nodes.append(done)
+        return done
+    elif info.get("level") == "error":
+        if "crm-merge: " in message and outcome.problems and HEADLINE.fullmatch(outcome.problems[-1]):
+            outcome.problems.pop()  # a model that refuses says itself what is wrong
+        outcome.problems += [
+            problem for problem in sentences(message, outcome.needs) if problem not in outcome.problems
+        ]
+    return None
+
+
+def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
+    """Returns what a dbt error says to the user: the merge's own problems one by one, else its first lines."""
+    if "crm-merge: " in message:
+        body = message.split("crm-merge: ", 1)[1].split("(end of crm-merge message)")[0]
+        lines = [line.strip() for line in body.splitlines() if line.strip()]
+        return [line.removeprefix("- ") for line in lines[1:]] or lines
+    if re.search(r"Out of Memory|failed to allocate|could not allocate", message, re.IGNORECASE):
+        limit = os.environ.get("DUCKDB_MEMORY_LIMIT", "500MB")
+        enough = max((needs or {}).get("memory", 0), int(1.5 * limits.in_bytes(limit)), limits.LEAST_MEMORY)
+        several = os.environ.get("DUCKDB_THREADS") != "1" and limits.in_bytes(limit) >= limits.LEAST_MEMORY
+        fewer = ", or try DUCKDB_THREADS=1" if several else ""
+        return [
+            f"the merge ran out of its memory limit of {limit}; set DUCKDB_MEMORY_LIMIT to at least {limits.amount(enough).replace(' ', '')}{fewer}."
+            f" The engine said: {first_line(message)}"
+        ]
+    if re.search(
+        r"No space left|disk quota|max_temp_directory_size|not enough space", message, re.IGNORECASE
+    ):
+        need = f"; this merge needs about {limits.amount(needs['disk'])} in all" if needs else ""
+        limit = os.environ.get("DUCKDB_TEMP_LIMIT")
+        if limit and "max_temp_directory_size" in message:
+            return [
+                f"the merge may spill {limit}, which is too little{need}; give DUCKDB_TEMP_LIMIT more. The engine said: {first_line(message)}"
+            ]
+        return [
+            f"a disk is full{need}: make room, or use another disk: --dir (CRM_MERGE_DIR) for the merge, DUCKDB_TEMP_DIR to spill to."
+            f" The engine said: {first_line(message)}"
+        ]
+    if "Could not set lock" in message:
+        return [
+            "another process has this merge directory's merge.duckdb open; close it, or use another --dir"
+        ]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", message).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]  # the exception; where it was raised is in the log
+    # of a Java error its first lines; where it was raised is in the log
+    text = re.split(r"\n\s+at |JVM stacktrace:", text)[0].strip()
+    return [text] if text else []
+
+
+def first_line(message: str) -> str:
+    """Returns the line of a DuckDB error that says what happened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return next((line for line in lines if "Error" in line and ":" in line), lines[0] if lines else "")

@@ -1,0 +1,3 @@
+"""One merge in its directory: claimed, built, checked, published, compared.
+
+Knows no other merge."""
