@@ -1,35 +1,5 @@
 {#- What people decided (must_link, cannot_link), read from the CSV files that the spec names. -#}
 
-{% macro assertion_files(spec, problems) %}
-  {#- The files of `assertions`, profiled, each with the place of its columns. -#}
-  {%- set wanted = [] -%}
-  {%- for path in spec.assertions -%}
-    {%- do wanted.append({'path': path, 'role': 'assertions', 'name': 'assertions', 'setting': 'assertions' ~ ('[' ~ loop.index0 ~ ']' if spec.assertions | length > 1 else '')}) -%}
-  {%- endfor -%}
-  {%- if not wanted -%}{%- do return([]) -%}{%- endif -%}
-  {%- set profile = fromjson(query_value('select crm_files_profile(' ~ sql_text(tojson({'files': wanted})) ~ ')')) -%}
-  {%- if profile.transient and not problems -%}{%- do refuse('A file can not be read.', profile.problems, true) -%}{%- endif -%}
-  {%- do problems.extend(profile.problems) -%}
-  {%- for file in profile.files -%}
-    {%- set places = {} -%}
-    {%- for header in file.header -%}
-      {%- do places.setdefault(header.strip().lower().replace(' ', '_'), 'c' ~ loop.index) -%}
-    {%- endfor -%}
-    {%- do file.update({'k': 'assertions_' ~ file.k, 'places': places}) -%}
-    {%- for name in ['decision', 'a_source', 'a_row', 'b_source', 'b_row'] if name not in places and not (name != 'decision' and (name[:2] ~ 'key') in places) -%}
-      {%- do problems.append(file.setting ~ ': ' ~ file.shown ~ " has no column '" ~ name ~ "'; expected: " ~ assertion_columns() | join(', ')) -%}
-    {%- endfor -%}
-    {%- if file.rejected_rows -%}
-      {%- do problems.append(file.setting ~ ': ' ~ file.shown ~ ': ' ~ file.rejected_rows ~ ' rows can not be read, and assertions tolerate none: ' ~ file.first_rejects | join('; ')) -%}
-    {%- endif -%}
-  {%- endfor -%}
-  {%- do return(profile.files) -%}
-{% endmacro %}
-
-
-{% macro assertion_columns() %}{% do return(['decision', 'a_source', 'a_row', 'a_key', 'b_source', 'b_row', 'b_key']) %}{% endmacro %}
-
-
 {% macro land_assertions() %}
   {#- Pre-hook of stg_assertions. -#}
   {{ return(adapter.dispatch('land_assertions', 'crm_merge')()) }}
@@ -55,7 +25,7 @@
 {% macro landed_assertions(file, plan, path) -%}
   {#- Per row: the decision, and of each end its file and row, or the type of its key and the key values that it may mean:
       the text itself, and what it is as a cell. -#}
-  {%- set region = merge_spec().region -%}
+  {%- set region = plan.region -%}
   {%- set stages = [{}, {}, {}, {}, {}, {}] -%}
   {%- for end_name in ['a', 'b'] -%}
     {%- for part in ['source', 'row', 'key'] -%}

@@ -4,7 +4,7 @@
 
 {% macro region_stages(cells, default) %}
   {#- A list of {column: expression}: the region of a row by its country cells, else the default, and at last
-      _merge_phone_rules, what phone_stages wants to know of it. -#}
+      _merge_phone_rules, what stages_phone wants to know of it. -#}
   {%- set words = {} -%}
   {%- set found = [] -%}
   {%- for cell in cells -%}

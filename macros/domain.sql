@@ -6,7 +6,7 @@
     The host is turned round, so that the suffix stands first and an automaton finds it on its way; by the first letter
     of that, since RE2 has no memory for all ten thousand rules in one. -#}
 
-{% macro domain_stages(cell) %}
+{% macro stages_domain(cell, region=none, row_region=none) %}
   {#- A list of {column: expression}; the last column is the list of keys in the cell. -#}
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set host = cell ~ '_host' -%}

@@ -3,12 +3,14 @@
 
 {% macro begin_journal() %}
   {#- Forgets what an earlier run finished, unless this one resumes it and spec and files are the same. -#}
+  {%- set plan = merge_plan() -%}
   {%- do run_statement('create table if not exists ' ~ journal() ~ ' (entry varchar, content varchar)') -%}
+  {%- do plan.update({'journal': plan.journal or {}}) -%}
   {%- set number = content_number() -%}
   {%- set same = recall('merge') == number -%}
   {%- if resumes() -%}
     {%- set finished = [] -%}
-    {%- for entry in journal_entries() if entry.startswith('finished ') -%}{%- do finished.append(entry) -%}{%- endfor -%}
+    {%- for entry in plan.journal if entry.startswith('finished ') -%}{%- do finished.append(entry) -%}{%- endfor -%}
     {%- do log('crm-merge resumes: ' ~ (finished | length ~ ' finished steps are kept' if same
       else 'from the start, since ' ~ ('there is no earlier run' if recall('merge') is none else 'the spec, a file or the project is not what it was')), info=true) -%}
   {%- endif -%}
@@ -17,6 +19,17 @@
     {%- do remember('merge', number) -%}
   {%- elif not resumes() -%}
     {%- do forget('finished ') -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro duckdb__recall_journal(plan) %}
+  {#- {entry: content}, read once per run of dbt and then kept up with the table; none where there is no journal: tests of single models
+      have none. A file that was read row by row in the end was landed with its rows' numbers: a later run that only reads it has to know. -#}
+  {%- do plan.update({'journal': none}) -%}
+  {%- if query_value("select count(*) from duckdb_tables() where table_name = '_merge_journal'") | int -%}
+    {%- do plan.update({'journal': fromjson(query_value("select coalesce(json_group_object(entry, content), '{}') from " ~ journal()))}) -%}
+    {%- for file in plan.files if recall('way ' ~ file.k ~ ' ' ~ file.sha256) == 'rewrite' -%}{%- do file.update({'way': 'rewrite'}) -%}{%- endfor -%}
   {%- endif -%}
 {% endmacro %}
 
@@ -35,47 +48,38 @@
 
 
 {% macro remember(entry, content) %}
-  {%- if journal_entries() is not none -%}
+  {%- set entries = merge_plan().journal -%}
+  {%- if entries is not none -%}
     {%- do run_statement('delete from ' ~ journal() ~ ' where entry = ' ~ sql_text(entry) ~ '; insert into ' ~ journal() ~ ' values (' ~ sql_text(entry) ~ ', ' ~ sql_text(content) ~ ')') -%}
-    {%- do journal_entries().update({entry: content}) -%}
+    {%- do entries.update({entry: content}) -%}
   {%- endif -%}
 {% endmacro %}
 
 
 {% macro forget(beginning) %}
   {#- Forgets the entries that begin so. -#}
+  {%- set entries = merge_plan().journal or {} -%}
   {%- set gone = [] -%}
-  {%- for entry in journal_entries() or {} if entry.startswith(beginning) -%}{%- do gone.append(entry) -%}{%- endfor -%}
+  {%- for entry in entries if entry.startswith(beginning) -%}{%- do gone.append(entry) -%}{%- endfor -%}
   {%- if gone -%}
     {%- do run_statement('delete from ' ~ journal() ~ ' where starts_with(entry, ' ~ sql_text(beginning) ~ ')') -%}
-    {%- for entry in gone -%}{%- do journal_entries().pop(entry) -%}{%- endfor -%}
+    {%- for entry in gone -%}{%- do entries.pop(entry) -%}{%- endfor -%}
   {%- endif -%}
 {% endmacro %}
 
 
-{% macro recall(entry) %}{% do return((journal_entries() or {}).get(entry)) %}{% endmacro %}
-
-
-{% macro journal_entries() %}
-  {#- {entry: content}, read once per run of dbt and then kept up with the table; none where there is no journal: tests of single models
-      have none. -#}
-  {%- if graph.get('merge_journal_of') != invocation_id -%}
-    {%- if query_value("select count(*) from duckdb_tables() where table_name = '_merge_journal'") | int == 0 -%}{%- do return(none) -%}{%- endif -%}
-    {%- do graph.update({'merge_journal': fromjson(query_value("select coalesce(json_group_object(entry, content), '{}') from " ~ journal())), 'merge_journal_of': invocation_id}) -%}
-  {%- endif -%}
-  {%- do return(graph.merge_journal) -%}
-{% endmacro %}
+{% macro recall(entry) %}{% do return((merge_plan().journal or {}).get(entry)) %}{% endmacro %}
 
 
 {% macro is_finished(part=0, parts=1) %}
   {#- Did the run that this one resumes build the part of this model, from the same SQL? What comes after something that was built anew
       is built anew as well, since it may have been made from what was there before. -#}
-  {%- do return(resumes() and graph.get('merge_builds') != invocation_id and recall(journal_entry(part, parts)) == local_md5(model.compiled_code)) -%}
+  {%- do return(resumes() and not builds_anew() and recall(journal_entry(part, parts)) == local_md5(model.compiled_code)) -%}
 {% endmacro %}
 
 
 {% macro finish(part=0, parts=1) %}
-  {%- do graph.update({'merge_builds': invocation_id}) -%}
+  {%- do build_anew() -%}
   {%- do remember(journal_entry(part, parts), local_md5(model.compiled_code)) if flags.WHICH in ('run', 'build') -%}
 {% endmacro %}
 
@@ -83,7 +87,16 @@
 {% macro journal_entry(part, parts) %}{% do return('finished ' ~ this.identifier ~ ' ' ~ (part + 1) ~ ' of ' ~ parts) %}{% endmacro %}
 
 
+{% macro build_anew() %}{% do merge_plan().update({'builds_anew': true}) %}{% endmacro %}
+
+
+{% macro builds_anew() %}
+  {#- Has this run built something, so that nothing counts as finished from here on? -#}
+  {%- do return(merge_plan().get('builds_anew', false)) -%}
+{% endmacro %}
+
+
 {% macro resumes() %}
-  {#- From the environment: another var would make dbt parse the project anew. -#}
+  {#- From the environment: a var would be part of what dbt parses. -#}
   {%- do return(env_var('CRM_MERGE_RESUME', '') == '1' and flags.WHICH in ('run', 'build')) -%}
 {% endmacro %}

@@ -1,19 +1,18 @@
 {#- Match keys: key_stages(type, cell, region) gives the list of normalised keys in one cell, empty when none
     is valid, as the column <cell>_<type>. They run in DuckDB, once, while a file is landed; which of them join nobody,
     blocked.sql says later. A new key type is
-    one macro keys_<type>(text, is_name) here, its name in key_types() (spec.sql) and its columns in
-    seeds/reference/key_columns.csv. -#}
+    one macro keys_<type>(text, is_name) here, or stages_<type>(cell, region, row_region) where it takes several queries, and its columns in
+    seeds/reference/key_columns.csv; the spec finds it by its name. -#}
 
 {% macro key_stages(type, cell, region, is_name, row_region=none) %}
   {#- The queries over queries that compute a cell's keys, each {column: expression}: most types need one.
       region is the file's; row_region, if there is one, the column that holds the row's own. -#}
-  {%- if type == 'phone' -%}{%- do return(phone_stages(cell, region, row_region)) -%}{%- endif -%}
-  {%- if type == 'domain' -%}{%- do return(domain_stages(cell)) -%}{%- endif -%}
+  {%- if ('stages_' ~ type) in context -%}{%- do return(context['stages_' ~ type](cell, region, row_region)) -%}{%- endif -%}
   {%- do return([{(cell ~ '_' ~ type): context['keys_' ~ type](cell, is_name)}]) -%}
 {% endmacro %}
 
 
-{% macro keys_form(keys) -%}
+{% macro form_of_keys(keys) -%}
   {#- The comparison form of a cell's keys: one text, null when it holds none. -#}
   case len({{ keys }}) when 0 then null when 1 then {{ keys }}[1] else array_to_string(list_sort({{ keys }}), ' ') end
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#- Landing: every file is parsed once, streaming, into Parquet in file order; here match keys are computed, for
     both engines. What a row of the file is, and which can not be read, the file plugin has settled from its bytes
-    (reading/); DuckDB's rows are held against its count. -#}
+    (crm_merge/reading); DuckDB's rows are held against its count. -#}
 
 {% macro land_files() %}
   {#- Pre-hook of stg_files: lands every file of the merge, or refuses those that did not read as expected. -#}
@@ -12,10 +12,10 @@
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
-    {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished landing ' ~ file.k)) -%}
+    {%- for file in plan.files if builds_anew() or not (resumes() and recall('finished landing ' ~ file.k)) -%}
       {%- do forget('parts of ') -%}
       {%- do forget('sizes of ') -%}
-      {%- do graph.update({'merge_builds': invocation_id}) -%}
+      {%- do build_anew() -%}
       {%- do land_file(file, plan, problems) -%}
       {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}
     {%- endfor -%}
@@ -29,7 +29,7 @@
 {% macro land_plan(plan) %}
   {#- The plan beside the files, with the reference values that models ask for: for an engine that knows nothing but what was landed. -#}
   {%- for tier in plan.tiers + plan.evidence -%}{%- do blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) -%}{%- endfor -%}
-  {%- set landed = {'spec': spec_number(), 'plan': plan, 'references': graph.merge_references} -%}
+  {%- set landed = {'spec': spec_number(), 'plan': plan} -%}
   {%- do run_statement('copy (select ' ~ sql_text(tojson(landed)) ~ ' as plan) to ' ~ sql_text(landed_plan_path(plan.directory)) ~ ' (format parquet)') -%}
 {% endmacro %}
 
@@ -40,7 +40,7 @@
 {% macro spec_number() %}
   {#- A hash of what the spec says a merge is made from; when it runs and where the result goes does not count. -#}
   {%- set made_from = {} -%}
-  {%- for name, setting in var('merge').items() if name not in running_settings() -%}{%- do made_from.update({name: setting}) -%}{%- endfor -%}
+  {%- for name, setting in var('merge').items() if name not in ['export', 'schedule', 'time_limit_minutes'] -%}{%- do made_from.update({name: setting}) -%}{%- endfor -%}
   {%- do return(local_md5(tojson(made_from))) -%}
 {% endmacro %}
 
@@ -54,18 +54,12 @@
 {% macro duckdb__land_forms() %}
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
-    {%- for file in plan.files if graph.get('merge_builds') == invocation_id or not (resumes() and recall('finished forms ' ~ file.k)) -%}
-      {%- do graph.update({'merge_builds': invocation_id}) -%}
+    {%- for file in plan.files if builds_anew() or not (resumes() and recall('finished forms ' ~ file.k)) -%}
+      {%- do build_anew() -%}
       {%- do run_statement('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
       {%- do remember('finished forms ' ~ file.k, file.sha256) -%}
     {%- endfor -%}
   {%- endif -%}
-{% endmacro %}
-
-
-{% macro recall_ways(files) %}
-  {#- A file that was read row by row in the end was landed with its rows' numbers: a later run that only reads it has to know. -#}
-  {%- for file in files if recall('way ' ~ file.k ~ ' ' ~ file.sha256) == 'rewrite' -%}{%- do file.update({'way': 'rewrite'}) -%}{%- endfor -%}
 {% endmacro %}
 
 
@@ -195,7 +189,7 @@
 {% macro form_of(cell, h, is_filled) -%}
   {#- The number of what a cell says: that of its keys, or else of its text; null for a blank. -#}
   {%- set form = comparison_form('nfc_normalize(' ~ cell ~ ')') -%}
-  {%- if h.key_type -%}{%- set form = 'coalesce(' ~ keys_form(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}{%- endif -%}
+  {%- if h.key_type -%}{%- set form = 'coalesce(' ~ form_of_keys(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}{%- endif -%}
   case when {{ is_filled }} then {{ hash_number(form) }} end
 {%- endmacro %}
 
@@ -302,17 +296,3 @@
 
 
 {% macro rejects_copy(file, plan) %}{% do return(plan.directory ~ '/.crm-merge/landing/rejects_' ~ file.k ~ '.csv') %}{% endmacro %}
-
-
-{% macro reject_problem(file, max_reject_rate) %}
-  {#- Why a file has too many rows that can not be read, or none. -#}
-  {%- set tolerated = max_reject_rate if file.max_reject_rate is not defined or file.max_reject_rate is none else file.max_reject_rate -%}
-  {%- if file.k == 0 -%}
-    {%- set tolerated = 0 if file.get('on_bad_row', 'refuse') == 'refuse' else file.get('max_reject_rate', 1) -%}
-  {%- endif -%}
-  {%- if file.rejected_rows <= file.physical_rows * tolerated -%}{%- do return(none) -%}{%- endif -%}
-  {%- do return(file.setting ~ ': ' ~ file.path.split('/') | last ~ ': ' ~ file.rejected_rows ~ ' of ' ~ file.physical_rows ~ ' rows can not be read ('
-    ~ ('the original tolerates none; repair them, or set original.on_bad_row: set_aside' if file.k == 0 and tolerated == 0
-       else 'more than ' ~ (tolerated * 100) | round(4) ~ ' %; repair them, or raise ' ~ ('original' if file.k == 0 else file.setting) ~ '.max_reject_rate')
-    ~ '): ' ~ file.first_rejects | join('; ')) -%}
-{% endmacro %}

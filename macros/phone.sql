@@ -6,7 +6,7 @@
     → the first reading that is a valid number. Whether it is a fake such as 1234567890, blocked.sql says.
 -#}
 
-{% macro phone_stages(cell, region, row_region=none) %}
+{% macro stages_phone(cell, region, row_region=none) %}
   {#- A list of {column: expression}; the last column is the list of keys in the cell. -#}
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set regions = phone_regions() -%}

@@ -38,7 +38,7 @@
   {#- One column of a reference seed, read from its file: the spec is checked before seeds are loaded. Each is read once per run of dbt,
       and landed with the plan for an engine that does not read the project's files. -#}
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
-  {%- set known = graph.setdefault('merge_references', {}) -%}
+  {%- set known = graph.setdefault('merge_plan', {}).setdefault('references', {}) -%}
   {%- set name = seed ~ '.' ~ column ~ ' where ' ~ where -%}
   {%- if name not in known -%}{%- do known.update({name: adapter.dispatch('read_reference', 'crm_merge')(seed, column, where)}) -%}{%- endif -%}
   {%- do return(known[name]) -%}

@@ -24,7 +24,7 @@
         ~ ')) select to_json({' ~ (["'parsed': (select count(*) from landed)"] + shares) | join(', ') ~ '})'))) -%}
       {%- do preview.extend(fromjson(query_value('select coalesce(to_json(list(cells)), to_json([])) from (select [' ~ cells | join(', ') ~ '] as cells from '
         ~ read_file(file, path) ~ ' limit ' ~ preview_rows ~ ')')) or []) -%}
-      {%- if reject_problem(file, plan.max_reject_rate) -%}{%- do problems.append(reject_problem(file, plan.max_reject_rate)) -%}
+      {%- if file.reject_problem -%}{%- do problems.append(file.reject_problem) -%}
       {%- elif found.parsed + file.rejected_rows != file.physical_rows and file.way == 'rewrite' -%}
         {%- do problems.append(file.setting ~ ': only ' ~ found.parsed ~ ' of ' ~ file.physical_rows ~ ' rows can be read with certainty') -%}
       {%- endif -%}
@@ -35,7 +35,7 @@
       'source': file.name, 'path': file.shown, 'format': file.format, 'compression': file.compression, 'encoding': file.encoding,
       'dialect': file.dialect, 'line_ends': file.line_ends, 'bytes': file.bytes, 'sha256': file.sha256, 'rows': file.physical_rows,
       'rejected': file.rejected_rows, 'examples': file.first_rejects, 'notes': file.notes, 'problems': problems,
-      'columns': column_map(plan, file), 'keys': keys, 'preview': preview,
+      'columns': fromjson(file.column_map), 'keys': keys, 'preview': preview,
     }), info=true) -%}
   {%- endfor -%}
 {% endmacro %}

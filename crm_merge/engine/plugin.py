@@ -1,17 +1,17 @@
-"""The dbt-duckdb plugin: what SQL can't do to the bytes of a file and to international domains, and nothing else.
+"""The dbt-duckdb plugin: the plan of a merge, what SQL can't do to the bytes of a file and to international domains, and nothing else.
 
 Seven functions become callable from SQL, from text to text, most of them JSON:
 
-``crm_files_profile(request)``
-    Finds the files of a merge, fetches remote ones, and says of each how it is to be read (reading.profile).
+``crm_plan(request)``
+    Returns the plan of the merge (engine.planning), or what is wrong with its spec or files.
+``crm_parts(request)``
+    Returns how many parts there are of a kind, by what was measured (plan.parts).
 ``crm_files_copy(request)``
     Writes the copy of a file that DuckDB reads where it can't read the file itself.
 ``crm_files_changed(request)``
     Says which files are no longer what was profiled.
 ``crm_disk_problems(request)``
     Says where there is too little room on a disk for the merge.
-``crm_place_problem(url)``
-    Says what is wrong with the address of a place that a result goes to.
 ``crm_project_number(nothing)``
     Returns a hash of the project's code and of DuckDB's version.
 ``crm_parts_cleared(name)``
@@ -31,8 +31,6 @@ import json
 import os
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +39,12 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 from crm_merge import PROJECT
-from crm_merge.engine import limits
-from crm_merge.reading import FileProblem, international, places, storage
-from crm_merge.reading import profile as profiles
-
-DECLARED = ("role", "delimiter", "encoding", "header_line", "quoted_newlines")
+from crm_merge.engine import limits, planning
+from crm_merge.plan import parts
+from crm_merge.plan.model import Unfit, Widths
+from crm_merge.reading import inputs, international
+from crm_merge.spec.check import WrongSpec
+from crm_merge.spec.names import of_macros
 
 
 def register_international(conn: Any) -> None:
@@ -80,10 +79,6 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Checks the environment and makes the merge directory."""
-        # What is found first holds for the whole run: a file that is replaced meanwhile must not lend its
-        # header to rows that were landed before.
-        self.found: dict[str, list[places.Place]] = {}
-        self.profiled: dict[str, dict[str, Any]] = {}
         if not Plugin.frozen:
             # dbt has parsed the project, into a few hundred thousand objects that stay: the collector need not go through them again and again
             gc.freeze()
@@ -97,6 +92,7 @@ class Plugin(BasePlugin):
             self.directory = Path(self.creds.path).resolve().parent
             for folder in ("landing", "parts"):
                 (self.directory / ".crm-merge" / folder).mkdir(parents=True, exist_ok=True)
+        self.inputs = inputs.Inputs(PROJECT, self.directory / ".crm-merge" / "inputs")
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Leaves the number of threads to DuckDB unless DUCKDB_THREADS is set; finds seeds by the project."""
@@ -117,112 +113,58 @@ class Plugin(BasePlugin):
             # this process has the database now: what lies there is of a run that was killed
             shutil.rmtree(limits.spill_folder(self.directory), ignore_errors=True)
         for function in (
-            self.crm_files_profile,
+            self.crm_plan,
+            self.crm_parts,
             self.crm_files_copy,
             self.crm_files_changed,
             self.crm_parts_cleared,
             self.crm_disk_problems,
-            self.crm_place_problem,
             self.crm_project_number,
         ):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
         register_international(conn)
 
-    def crm_files_profile(self, request: str) -> str:
-        """Profiles ``{"files": [{setting, role, name, path, delimiter, encoding, …}]}``.
+    def crm_plan(self, request: str) -> str:
+        """Plans ``{"spec", "macros": names of macros, "lists": what those say that list strategies}``.
 
-        Returns ``{"files": […], "problems": […], "transient": do all problems pass by themselves?}``: each file as it was asked for, with what was found. A path of several
-        files becomes one entry each, named ``<name>/<path below what they share>``; ``k`` is a file's position, the
-        original's is 0.
+        Returns ``{"plan"}``, or ``{"title", "problems", "transient": do all problems pass by themselves?}``. The plan that the process
+        which started dbt has made already is taken, if it is of this spec.
         """
-        files: list[dict[str, Any]] = []
-        problems: list[str] = []
-        causes: list[FileProblem] = []
-        asked: list[tuple[places.Place, dict[str, Any], dict[str, Any]]] = []
-        for wanted in json.loads(request)["files"]:
-            try:
-                found = self.places_of(wanted["path"])
-                if wanted["role"] == "original" and len(found) > 1:
-                    raise FileProblem(
-                        f"'{wanted['path']}' means {len(found)} files; a merge has one original"
-                    )
-            except FileProblem as problem:
-                place = "" if wanted["role"] == "assertions" else ".path"
-                problems.append(f"{wanted['setting']}{place}: {problem}")
-                causes.append(problem)
-                continue
-            levels = zip(*(place.shown.split("/")[:-1] for place in found), strict=False)
-            shared = "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
-            for place in found:
-                entry = dict(
-                    wanted, vendor=wanted["name"], k=len(asked), path=str(place.path), shown=place.shown
-                )
-                if len(found) > 1:
-                    entry["name"] += "/" + place.shown[len(shared) :].lstrip("/")
-                asked.append((place, wanted, entry))
-        # hashing and counting leave Python to other threads most of the time
-        with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as threads:
-            profiles_of = [threads.submit(self.profile_once, place, wanted) for place, wanted, _ in asked]
-            for (_, wanted, entry), profiled in zip(asked, profiles_of, strict=True):
-                try:
-                    files.append(entry | profiled.result())
-                except FileProblem as problem:
-                    problems.append(f"{wanted['setting']}: {problem}")
-                    causes.append(problem)
-        # one problem that stays makes waiting for the others useless
-        transient = bool(causes) and all(problem.transient for problem in causes)
-        return json.dumps(
-            {
-                "files": files,
-                "problems": problems,
-                "transient": transient,
-                "directory": str(self.directory),
-            }
-        )
-
-    def places_of(self, path: str) -> list[places.Place]:
-        """Finds the files of a path, once per run."""
-        if path not in self.found:
-            self.found[path] = places.find(path, PROJECT, self.directory / ".crm-merge" / "inputs")
-        return self.found[path]
-
-    def profile_once(self, place: places.Place, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Profiles a file once per run."""
-        declared = {name: wanted[name] for name in DECLARED if wanted.get(name) is not None}
-        key = json.dumps([str(place.path), place.partitions, declared])
-        if key not in self.profiled:
-            self.profiled[key] = profiles.profile(
-                declared | {"path": place.path, "partitions": place.partitions}
+        asked = json.loads(request)
+        if kept := planning.kept(asked["spec"]):
+            return f'{{"plan": {kept}}}'
+        try:
+            names = of_macros(asked["macros"], asked["lists"])
+            plan = planning.plan_of(asked["spec"], self.directory, names, self.inputs)
+        except WrongSpec as wrong:
+            said = [mistake.sentence() for mistake in wrong.mistakes]
+            return json.dumps({"title": planning.NOT_USABLE, "problems": said, "transient": False})
+        except Unfit as unfit:
+            return json.dumps(
+                {"title": unfit.title, "problems": unfit.problems, "transient": unfit.transient}
             )
-        return json.loads(json.dumps(self.profiled[key]))
+        return f'{{"plan": {planning.as_json(plan)}}}'
+
+    def crm_parts(self, request: str) -> str:
+        """Counts the parts of ``{"kind", "measured", "widths": those of the plan}``; returns ``{"n", "firsts"}``."""
+        asked = json.loads(request)
+        widths, measured = Widths(**asked["widths"]), asked["measured"]
+        if asked["kind"] == "disputes":
+            found = parts.disputes(widths, measured["entity_parts"], measured)
+        elif asked["kind"] == "entities":
+            found = parts.entities(widths, measured["files"], measured)
+        else:
+            found = parts.without_a_large_one(widths, measured["n"], measured["largest"])
+        return json.dumps(found)
 
     def crm_files_copy(self, request: str) -> str:
-        """Writes the copy of ``{"file": an entry of crm_files_profile, "to", "rejects_to"}``; returns its problem or ''."""
+        """Writes the copy of ``{"file": one of the plan, "to", "rejects_to"}``; returns its problem or ''."""
         wanted = json.loads(request)
-        file = wanted["file"]
-        try:
-            profiles.copy(file, Path(file["path"]), file, Path(wanted["to"]), Path(wanted["rejects_to"]))
-        except FileProblem as problem:
-            return str(problem)
-        except OSError as error:
-            return f"a copy of {Path(file['path']).name} can't be written to {wanted['to']}: {error.strerror}"
-        return ""
+        return inputs.copied(wanted["file"], Path(wanted["to"]), Path(wanted["rejects_to"]))
 
     def crm_files_changed(self, request: str) -> str:
-        """Returns the problems of the files (entries of crm_files_profile) that are not what they were."""
-        problems = []
-        for file in json.loads(request):
-            try:
-                same = profiles.fingerprint(Path(file["path"])) == file["fingerprint"]
-                if "://" not in file["shown"]:
-                    places.check_allowed(Path(file["path"]), file["shown"])
-            except FileProblem:
-                same = False
-            if not same:
-                problems.append(
-                    f"{file['setting']}: {Path(file['path']).name} changed while it was read; run again when it is complete"
-                )
-        return json.dumps(problems)
+        """Returns the problems of files of the plan that are not what they were."""
+        return json.dumps(inputs.changed(json.loads(request)))
 
     def crm_parts_cleared(self, name: str) -> str:
         """Removes the parts ``<name>.<anything>`` of a relation; returns ''."""
@@ -250,14 +192,6 @@ class Plugin(BasePlugin):
                 ]
             )
         )
-
-    def crm_place_problem(self, url: str) -> str:
-        """Returns what is wrong with a place that a result may be put to, a folder or s3://bucket/prefix, or ''."""
-        try:
-            storage.at(url)
-        except FileProblem as problem:
-            return str(problem)
-        return ""
 
     def crm_project_number(self, nothing: str) -> str:
         """Returns a hash of what a merge is made by: models, macros, reference seeds, readers, DuckDB."""

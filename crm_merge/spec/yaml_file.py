@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import posixpath
 import re
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 import yaml
+
+from crm_merge.spec.mistakes import Mistake, Path, path
 
 MOST_NODES = 200_000  # values of a spec
 
@@ -17,7 +20,7 @@ class SpecProblem(Exception):
     """What is wrong with a spec file, as a sentence for the user."""
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: File) -> dict[str, Any]:
     """Returns the spec of a YAML file, paths relative to the file made absolute.
 
     Only what keeps the file from being read is checked here; the spec itself is checked by dbt.
@@ -25,21 +28,37 @@ def load(path: Path) -> dict[str, Any]:
     return anchored(read(path), str(path), str(path.resolve().parent))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: File) -> dict[str, Any]:
     """Returns the spec of a YAML file as it is written; raises SpecProblem if it can't be read."""
     if is_remote(str(path)):
         raise SpecProblem(
             f"'{re.sub(':/+', '://', str(path))}' is not on this machine, where a spec must be; the files that it names may be elsewhere"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return written(decoded(path.read_bytes(), str(path)), str(path))
     except FileNotFoundError:
         raise SpecProblem(f"there is no spec file '{path}'") from None
     except IsADirectoryError:
         raise SpecProblem(f"'{path}' is a directory; name the spec file in it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecProblem(f"the spec file '{path}' can't be read: {error}") from None
-    return written(text, str(path))
+    except OSError as error:
+        raise SpecProblem(f"the spec file '{path}' can't be read: {error.strerror}") from None
+
+
+def decoded(content: bytes, shown: str) -> str:
+    """Returns the text of a spec file; raises SpecProblem, with its line, for what is not UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SpecProblem(f"{shown}: it is UTF-16, and a spec is UTF-8; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        meant = content[error.start : error.start + 1].decode("cp1252", "replace")
+        raise SpecProblem(
+            f"{shown}, line {line}, column {column}: the byte 0x{content[error.start]:02x} is not UTF-8"
+            + (f" (in cp1252 it is '{meant}')" if meant.isprintable() and meant != "\ufffd" else "")
+            + "; save the spec as UTF-8"
+        ) from None
 
 
 def written(text: str, shown: str) -> dict[str, Any]:
@@ -48,8 +67,7 @@ def written(text: str, shown: str) -> dict[str, Any]:
         reject_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), shown, [MOST_NODES])
         spec = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecProblem(f"{shown}, line {line}: not valid YAML: {error.problem}") from None
+        raise SpecProblem(f"{shown}, {yaml_mistake(error, text)}") from None
     except (
         yaml.YAMLError,
         RecursionError,
@@ -82,6 +100,29 @@ def written(text: str, shown: str) -> dict[str, Any]:
     return spec
 
 
+def yaml_mistake(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Returns where YAML stopped and why, and what to do about the usual causes."""
+    mark = error.problem_mark or error.context_mark
+    number, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    lines = text.splitlines()
+    line = lines[number - 1] if number <= len(lines) else ""
+    problem = str(error.problem or error.context)
+    hint = ""
+    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
+        hint = "a tab stands where YAML takes spaces only; put spaces there"
+    elif "mapping values are not allowed" in problem:
+        hint = "a colon stands where none can; indent the line as its neighbours, or put a text that holds ': ' in quotes"
+    elif (
+        "block end" in problem or "did not find expected" in problem or "block mapping" in str(error.context)
+    ):
+        hint = "its indentation does not fit the lines above, or a bracket or quote is not closed"
+    elif "undefined alias" in problem or "alias" in str(error.context):
+        hint = "a word that begins with * is an alias to YAML; put it in quotes"
+    elif "cannot start any token" in problem:
+        hint = "a text that begins with this sign goes in quotes"
+    return f"line {number}, column {column}: not valid YAML: {problem}" + (f"; {hint}" if hint else "")
+
+
 def anchored(spec: dict[str, Any], shown: str, base: str) -> dict[str, Any]:
     """Returns the spec with its paths made absolute; ``base`` is the folder or the s3:// prefix that it lies in."""
     for file in input_files(spec):
@@ -104,7 +145,7 @@ def absolute(path: str, shown: str, base: str) -> str:
         return path
     if not is_remote(base):
         try:
-            return str(Path(base) / Path(path).expanduser())
+            return str(File(base) / File(path).expanduser())
         except RuntimeError:
             raise SpecProblem(
                 f"{shown}: '{path}': there is no such user on this machine; write the path out"
@@ -180,20 +221,40 @@ def located(problem: str, shown: str, text: str) -> str:
 def line_of(text: str, place: str) -> int | None:
     """Returns the line of a setting such as ``enriched[1].columns``, or of the nearest block around it."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = Positions(text).of(path(place))
     except yaml.YAMLError:
         return None
-    line = None
-    for step in re.findall(r"\[(\d+)\]|([^.\[\]]+)", place):
-        index, name = step
-        if isinstance(node, yaml.MappingNode) and name:
-            found = next(((key, value) for key, value in node.value if key.value == name), None)
-            if found is None:
-                return line
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
-            node = node.value[int(index)]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
+    return found[0] or None
+
+
+class Positions:
+    """Where the settings of a YAML text stand."""
+
+    def __init__(self, text: str):
+        self.node = yaml.compose(text, Loader=yaml.SafeLoader)
+
+    def of(self, path: Path) -> tuple[int, int]:
+        """Returns line and column, from 1, of the setting at a path, or of the nearest block around it; (0, 0) if there is none."""
+        node, found = self.node, (0, 0)
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                entry = next((pair for pair in node.value if pair[0].value == str(step)), None)
+                if entry is None:
+                    break
+                mark, node = entry[0].start_mark, entry[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                mark = node.start_mark
+            else:
+                break
+            found = (mark.line + 1, mark.column + 1)
+        return found
+
+
+def placed(mistakes: list[Mistake], text: str) -> list[Mistake]:
+    """Returns mistakes with where they stand in the text of their spec."""
+    try:
+        positions = Positions(text)
+    except yaml.YAMLError:
+        return mistakes
+    return [mistake.at(*positions.of(mistake.path)) for mistake in mistakes]

@@ -107,9 +107,6 @@
 {% macro spark__part_of(entity, kind) %}1 = 1{% endmacro %}
 
 {#- The bytes of memory that the engine was given; one that spills whatever it is given has enough. -#}
-{% macro memory_limit() %}{{ return(adapter.dispatch('memory_limit', 'crm_merge')()) }}{% endmacro %}
-{% macro duckdb__memory_limit() %}{% do return(query_value("select cast(parse_formatted_bytes(current_setting('memory_limit')) as bigint)") | int) %}{% endmacro %}
-{% macro spark__memory_limit() %}{% do return(1000000000000000) %}{% endmacro %}
 
 {#- The first and the last number of the part that is looked at; of all, where nobody asked for parts. -#}
 {% macro first_of(kind) %}{{ return(adapter.dispatch('first_of', 'crm_merge')(kind)) }}{% endmacro %}

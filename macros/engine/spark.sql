@@ -1,25 +1,18 @@
 {#- What Spark does instead of landing files and building in parts. DuckDB has landed them, with keys and row numbers, and the plan of
     the merge beside them; Spark reads these, and distributes the work itself: a model that asks for parts is a table there. -#}
 
-{% macro spark__made_plan() %}
+{% macro spark__read_plan() %}
   {#- The plan that was landed with the files; refuses one of another spec. -#}
   {%- set place = spark_directory() -%}
   {%- set stored = fromjson(query_value('select plan from ' ~ parquet_rows(landed_plan_path(place)))) -%}
   {%- if stored.spec != spec_number() -%}
     {%- do refuse('The landed files are of another merge.', [place ~ ": the files there were landed for another spec; land this one's first: dbt build --select staging, with the target duckdb"]) -%}
   {%- endif -%}
-  {%- set plan = stored.plan -%}
-  {%- do graph.update({'merge_references': stored.references}) -%}
-  {%- for h in plan.crm if h.header | lower == '_metadata' -%}
+  {%- for h in stored.plan.crm if h.header | lower == '_metadata' -%}
     {%- do refuse('The merge spec does not fit the files.', ["original: the header '" ~ h.header ~ "' is a name that Spark itself gives; rename it in the file"]) -%}
   {%- endfor -%}
-  {#- JSON has texts for keys where the plan has numbers of files and tiers -#}
-  {%- for tier in plan.tiers + plan.evidence -%}{%- do tier.update({'columns': keyed_by_number(tier.columns)}) -%}{%- endfor -%}
-  {%- for thing in plan.vendor + plan.groups -%}{%- do thing.strategy.update({'file_ranks': keyed_by_number(thing.strategy.file_ranks)}) -%}{%- endfor -%}
-  {%- for v in plan.vendor if v.group -%}{%- do v.group.strategy.update({'file_ranks': keyed_by_number(v.group.strategy.file_ranks)}) -%}{%- endfor -%}
-  {%- do plan.guards.update({'hub': keyed_by_number(plan.guards.hub), 'contradiction': keyed_by_number(plan.guards.contradiction)}) -%}
-  {%- do plan.update({'directory': env_var('CRM_MERGE_SPARK_DIR', plan.directory)}) -%}
-  {%- do return(plan) -%}
+  {%- do stored.plan.update({'directory': env_var('CRM_MERGE_SPARK_DIR', stored.plan.directory)}) -%}
+  {%- do return(stored.plan) -%}
 {% endmacro %}
 
 
@@ -41,13 +34,6 @@
 {% endmacro %}
 
 
-{% macro keyed_by_number(values) %}
-  {%- set numbered = {} -%}
-  {%- for key, value in values.items() -%}{%- do numbered.update({key | int: value}) -%}{%- endfor -%}
-  {%- do return(numbered) -%}
-{% endmacro %}
-
-
 {% macro spark__begin_merge() %}
   {%- if execute and flags.WHICH in ('run', 'build') -%}
     {%- set size = namespace(bytes=0) -%}
@@ -56,6 +42,8 @@
     {%- do run_statement('set spark.sql.shuffle.partitions = ' ~ [4, (size.bytes // 8000000) | int] | max) -%}
   {%- endif -%}
 {% endmacro %}
+{#- Spark resumes nothing. -#}
+{% macro spark__recall_journal(plan) %}{% do plan.update({'journal': none}) %}{% endmacro %}
 {#- Files are landed already. -#}
 {% macro spark__land_files() %}{% endmacro %}
 {% macro spark__land_forms() %}{% endmacro %}

@@ -50,7 +50,7 @@ valid_keys as (
 
 column_maps as (
   {%- for file in plan.files %}
-  select {{ file.k }} as file_order, {{ sql_text(tojson(column_map(plan, file))) }} as column_map
+  select {{ file.k }} as file_order, {{ sql_text(file.column_map) }} as column_map
   {{ 'union all' if not loop.last }}
   {%- else %}
   select 0 as file_order, '' as column_map from keyed where 1 = 0

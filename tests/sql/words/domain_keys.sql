@@ -1,4 +1,4 @@
-{#- domain_stages: the registrable domain of a cell, which may be blocked later. -#}
+{#- stages_domain: the registrable domain of a cell, which may be blocked later. -#}
 with cases (cell, expected) as (
   values
   ('acme.com', 'acme.com'),
@@ -65,6 +65,6 @@ select * from (
     cell,
     expected,
     array_to_string(cell_domain, ' ') as found
-  from {{ staged('cases', domain_stages('cell')) }}
+  from {{ staged('cases', stages_domain('cell')) }}
 ) as compared
 where found is distinct from expected

@@ -1,4 +1,4 @@
-{#- phone_stages, for a US file, a French one and others. Fake and mangled numbers come out too: they are blocked later. -#}
+{#- stages_phone, for a US file, a French one and others. Fake and mangled numbers come out too: they are blocked later. -#}
 {%- for region, cases in {
   'US': [
     ('(212) 555-0142', '+12125550142'), ('212.555.0142 x12', '+12125550142'), ('1-212-555-0142', '+12125550142'),
@@ -29,7 +29,7 @@ select * from (
     array_to_string(cell_phone, ' ') as found
   from {{ staged(
     '(values ' ~ rows | join(', ') ~ ') as ' ~ cases_name ~ ' (cell, expected)',
-    phone_stages('cell', region)
+    stages_phone('cell', region)
   ) }}
 ) as compared
 where found is distinct from expected

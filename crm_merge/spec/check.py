@@ -1,0 +1,161 @@
+"""Checks what was written against the settings: a typed spec, or every mistake in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from crm_merge.spec import names as spec_names
+from crm_merge.spec import settings as of
+from crm_merge.spec.mistakes import Mistake, nearest, shown
+from crm_merge.spec.settings import MOST_FILES, Spec
+
+REQUIRED = ("original", "enriched", "match_on")
+# These may stand there empty, which is as if they did not.
+MAY_BE_EMPTY = ("strategies", "groups", "overwrite", "guards", "assertions", "export")
+
+
+class WrongSpec(Exception):
+    """A spec that can't be used, with every mistake in it."""
+
+    def __init__(self, mistakes: list[Mistake]):
+        super().__init__("\n".join(mistake.sentence() for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+def checked(written: Any, names: spec_names.Names | None = None) -> Spec:
+    """Returns the spec of what was written, as JSON has it; raises WrongSpec with all mistakes, in the order of the settings.
+
+    ``names`` are those of strategies and key types; without them those of the project's macros.
+    """
+    if not isinstance(written, dict):
+        raise WrongSpec(
+            [
+                Mistake(
+                    ("merge",),
+                    f"expected settings such as original, enriched and match_on, found {shown(written)}",
+                )
+            ]
+        )
+    given = filled(written)
+    files = given.get("enriched") if isinstance(given.get("enriched"), list) else []
+    vendors = [file["name"] for file in files if isinstance(file, dict) and isinstance(file.get("name"), str)]
+    context = {"names": names or spec_names.of_project(), "vendors": vendors}
+    mistakes: list[Mistake] = []
+    spec = None
+    try:
+        spec = Spec.model_validate(given, context=context)
+    except ValidationError as wrong:
+        found = wrong.errors(include_url=False)
+        names_wrong = {error["loc"][:-1] for error in found if error["loc"][-1:] == ("[key]",)}
+        mistakes += [mistake_of(error) for error in found if error["loc"] not in names_wrong]
+    mistakes += repeated_names(files) + repeated_formats(given) + partitions_without_parquet(given)
+    if mistakes or spec is None:
+        raise WrongSpec(list(dict.fromkeys(mistakes)))
+    return spec
+
+
+def filled(written: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was written without settings that stand there empty."""
+    given = {
+        name: value for name, value in written.items() if value or name not in (*REQUIRED, *MAY_BE_EMPTY)
+    }
+    if isinstance(given.get("export"), dict):
+        given["export"] = {
+            name: value
+            for name, value in given["export"].items()
+            if value or name not in ("to", "partition_by")
+        }
+    return given
+
+
+def mistake_of(found: Any) -> Mistake:
+    """Returns the mistake that an error of pydantic is."""
+    path = tuple(step for step in found["loc"] if not str(step).startswith("~") and step != "[key]")
+    path = ("schedule",) if path == ("schedule", "cron") else path
+    context = found.get("ctx") or {}
+    if found["type"] == "setting":
+        what = context["what"]
+        # it says itself which of a strategy's arguments is wrong
+        if what.startswith("source_priority: "):
+            path, what = (*path, "source_priority"), what.removeprefix("source_priority: ")
+        return Mistake(path, what, context["accepted"], context["nearest"])
+    if found["type"] == "extra_forbidden":
+        valid = settings_of(block_at(found["loc"][:-1]))
+        name = str(path[-1])
+        return Mistake(path, f"unknown setting '{name}'", ", ".join(valid), nearest(name, valid))
+    if found["type"] == "missing":
+        return Mistake(path, what_is_missing(found["loc"]))
+    if found["type"] == "too_long":
+        return Mistake(path, f"at most {MOST_FILES} files")
+    return Mistake(path, f"{shown(found.get('input'))} is not accepted ({found['msg']})")
+
+
+def what_is_missing(path: tuple[str | int, ...]) -> str:
+    """Returns what is said of a setting that has to be there and is not."""
+    if len(path) == 1:
+        return "missing; a merge needs original, enriched and match_on"
+    said = [getattr(rule, "func", None) for rule in block_at(path[:-1]).model_fields[str(path[-1])].metadata]
+    accepted = next((rule.accepted for rule in said if hasattr(rule, "accepted")), "")
+    return f"missing; {accepted}" if accepted else "missing"
+
+
+def settings_of(block: type[BaseModel]) -> list[str]:
+    """Returns the names of a block's settings: its own, then those that all blocks of its kind have."""
+    own = [name for name in block.model_fields if name in block.__annotations__]
+    return own + [name for name in block.model_fields if name not in own]
+
+
+def block_at(path: tuple[str | int, ...]) -> type[BaseModel]:
+    """Returns the block of settings at a path of pydantic's: it names the way in which a key is written."""
+
+    blocks: dict[tuple[str, ...], type[BaseModel]] = {
+        (): of.Spec,
+        ("original",): of.Original,
+        ("match_on", "~type"): of.TypeKey,
+        ("match_on", "~column"): of.ColumnKey,
+        ("match_on", "~external"): of.ExternalKey,
+        ("enriched",): of.Enriched,
+        ("groups",): of.Group,
+        ("guards",): of.Guards,
+        ("export",): of.Export,
+        ("schedule",): of.Schedule,
+    }
+    return blocks[tuple(step for step in path if isinstance(step, str))]
+
+
+def repeated_names(files: Any) -> list[Mistake]:
+    """Returns the files whose name another has, in any case of letters."""
+    mistakes, seen = [], {"original"}
+    for number, file in enumerate(files):
+        name = file.get("name") if isinstance(file, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            continue
+        if name.lower() in seen:
+            said = f"'{name}' is taken; each file needs a name of its own (and `original` is the CRM's)"
+            mistakes.append(Mistake(("enriched", number, "name"), said))
+        seen.add(name.lower())
+    return mistakes
+
+
+def repeated_formats(given: dict[str, Any]) -> list[Mistake]:
+    """Returns a format that is to be written twice."""
+    formats = given["export"].get("formats") if isinstance(given.get("export"), dict) else None
+    if not isinstance(formats, list) or len({shown(name) for name in formats}) == len(formats):
+        return []
+    return [Mistake(("export", "formats"), f"a format stands twice in {shown(formats)}")]
+
+
+def partitions_without_parquet(given: dict[str, Any]) -> list[Mistake]:
+    """Returns partitions of a result that has no Parquet."""
+    export = given["export"] if isinstance(given.get("export"), dict) else {}
+    formats = export.get("formats", ["csv"])
+    if (
+        not isinstance(export.get("partition_by"), list)
+        or not isinstance(formats, list)
+        or "parquet" in formats
+    ):
+        return []
+    said = f"only Parquet is partitioned, and export.formats is {shown(formats)}; add parquet to it"
+    return [Mistake(("export", "partition_by"), said)]
