@@ -9,7 +9,6 @@
   {%- if graph.get('merge_plan_of') != invocation_id -%}
     {%- do graph.update({'merge_plan': by_numbers(adapter.dispatch('read_plan', 'crm_merge')()), 'merge_plan_of': invocation_id}) -%}
     {%- do adapter.dispatch('recall_journal', 'crm_merge')(graph.merge_plan) -%}
-    {%- do find_blocked_keys(graph.merge_plan) -%}
   {%- endif -%}
   {%- do return(graph.merge_plan) -%}
 {% endmacro %}
@@ -55,35 +54,10 @@
 {% endmacro %}
 
 
-{% macro find_blocked_keys(plan) %}
-  {#- What the entries of guards.blocked are as keys: SQL alone says how a key is written. An address or a profile is no web site as well. -#}
-  {%- set guards, problems, entries = plan.guards, [], [] -%}
-  {%- for text in guards.blocked_texts if text.startswith('@') -%}
-    {%- set keys = texts_as_keys(['x' ~ text], [{'kind': 'email', 'label': 'email'}], plan.region).get('x' ~ text, {}) -%}
-    {%- if keys and ' ' not in text -%}{%- do guards.blocked_domains.append(keys.email[0].split('@')[1]) -%}
-    {%- else -%}{%- do problems.append("guards.blocked: '" ~ text ~ "' is no domain of e-mail addresses. Accepted: @company.com") -%}
-    {%- endif -%}
-  {%- endfor -%}
-  {%- for text in guards.blocked_texts if not text.startswith('@') -%}{%- do entries.append(text) -%}{%- endfor -%}
-  {#- e-mails are evidence for guards also where match_on does not name them -#}
-  {%- set tiers = plan.tiers if 'email' in plan.tiers | map(attribute='label') else plan.tiers + [{'kind': 'email', 'label': 'email'}] -%}
-  {%- set found = texts_as_keys(entries, tiers, plan.region) if entries else {} -%}
-  {%- for text in entries if not found.get(text) -%}
-    {%- do problems.append("guards.blocked: '" ~ text ~ "' is no valid " ~ tiers | map(attribute='label') | join(' or ')
-      ~ '. Accepted: a key value as it stands in a cell, or @company.com for every address there') -%}
-  {%- endfor -%}
-  {%- for keys in found.values() -%}
-    {%- for label, values in keys.items() if not (label == 'domain' and ('email' in keys or 'linkedin' in keys)) -%}{%- do guards.blocked.setdefault(label, []).extend(values) -%}{%- endfor -%}
-  {%- endfor -%}
-  {%- do guards.update({'blocked_texts': []}) -%}
-  {%- if problems -%}{%- do refuse('The merge spec does not fit the files.', problems) -%}{%- endif -%}
-{% endmacro %}
-
-
 {% macro texts_as_keys(texts, tiers, region) %}
-  {#- {text: {label: keys}}: what each text is as a cell of each key type; a text that is no key is left out. -#}
+  {#- {text: {label: keys}}: what each text is as a cell of each key type; a text that is no key is left out. Planning asks for what guards.blocked lists. -#}
   {%- set found = {} -%}
-  {%- for tier in tiers -%}
+  {%- for tier in tiers if texts -%}
     {%- set kind = tier_kind(tier) -%}
     {%- set given = '(select unnest(' ~ sql_list(texts) ~ ') as cell) as given' -%}
     {%- for row in fromjson(query_value('select to_json(list({text: cell, keys: cell_' ~ kind ~ '})) from ' ~ staged(given, key_stages(kind, 'cell', region, false)))) if row['keys'] -%}

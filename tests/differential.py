@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from dataclasses import asdict
@@ -25,6 +26,8 @@ HERE = Path(__file__).resolve().parent.parent
 ORDERED = ["merged_result", "merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 # what a relation says of the run and the disk, not of the merge
 LEFT_OUT = {"stg_files": ["path", "fingerprint"], "file_profile": ["path"]}
+PLANNED = ["files", "crm", "vendor", "tiers", "groups", "headers", "evidence", "guards", "record_id"]
+UNPLANNED = {"path", "shown", "fingerprint", "column_map", "reject_problem", "blocked_texts", "notes"}
 RELATIONS = [
     *ORDERED,
     *("crosswalk", "cell_provenance", "merge_conflicts", "row_ledger", "guard_events", "rejected_rows"),
@@ -65,7 +68,7 @@ def cases(first: int, last: int) -> list[dict[str, Any]]:
     return found[first % 50 :][: last - first]
 
 
-def run(wanted: list[dict[str, Any]], project: Path, rows: str | None) -> dict[str, Any]:
+def run(wanted: list[dict[str, Any]], project: Path, rows: str | None, command: str) -> dict[str, Any]:
     """Returns, by the seed of each case, a hash of every relation of the merge, or its problems; the code is that of the project."""
     sys.path.insert(0, str(project))
     os.chdir(project)
@@ -81,9 +84,9 @@ def run(wanted: list[dict[str, Any]], project: Path, rows: str | None) -> dict[s
             original = Table(**case["original"])
             enriched = [(name, Table(**table)) for name, table in case["enriched"]]
             merge = merge_tables(
-                runner, Path(place), case["spec"], original, enriched, command="build", select=None
+                runner, Path(place), case["spec"], original, enriched, command=command, select=None
             )
-            found[case["seed"]] = hashes(merge) if merge.ok else {"problems": merge.problems}
+            found[case["seed"]] = hashes(merge) | plan_of(merge) if merge.ok else {"problems": merge.problems}
             print(f"{len(found)} of {len(wanted)}", end="\r", file=sys.stderr, flush=True)
     return found
 
@@ -96,10 +99,32 @@ def hashes(merge: Any) -> dict[str, str]:
             columns = [row[0] for row in connection.execute(f'describe "{name}"').fetchall()]
             kept = [column for column in columns if column not in LEFT_OUT.get(name, [])]
             names = ", ".join('"' + column.replace('"', '""') + '"' for column in kept)
-            rows = [repr(row) for row in connection.execute(f'select {names} from "{name}"').fetchall()]
+            found_rows = connection.execute(f'select {names} from "{name}"').fetchall()
+            rows = [re.sub(r"/[^'\s]*/files_[0-9]+/", "", repr(row)) for row in found_rows]
             rows = rows if name in ORDERED else sorted(rows)
             found[name] = hashlib.sha256("\n".join([repr(kept), *rows]).encode()).hexdigest()[:12]
     return found
+
+
+def plan_of(merge: Any) -> dict[str, str]:
+    """Returns a hash of each thing that the plan of a merge says, but of places on the disk, and of what is not said."""
+    import duckdb
+
+    file = merge.directory / ".crm-merge" / "landing" / "plan.parquet"
+    plan = json.loads(duckdb.sql(f"select plan from '{file}'").fetchall()[0][0])["plan"]
+    found = {}
+    for name in PLANNED:
+        text = json.dumps(said(plan[name]), sort_keys=True)
+        found[f"plan {name}"] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return found
+
+
+def said(value: Any) -> Any:
+    """Returns a part of a plan without what it does not say."""
+    if isinstance(value, dict):
+        kept = {key: said(inner) for key, inner in value.items() if key not in UNPLANNED}
+        return {key: inner for key, inner in kept.items() if inner is not None}
+    return [said(inner) for inner in value] if isinstance(value, list) else value
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -128,6 +153,9 @@ def main() -> None:
     ran = commands.add_parser("run")
     ran.add_argument("cases", type=Path)
     ran.add_argument("--project", type=Path, default=HERE)
+    ran.add_argument(
+        "--checks", action="store_true", help="run the checks as well, which takes twice as long"
+    )
     ran.add_argument("--part-rows", help="CRM_MERGE_PART_ROWS: the most rows of a part")
     held = commands.add_parser("compare")
     held.add_argument("old", type=Path)
@@ -138,7 +166,11 @@ def main() -> None:
         json.dump(cases(given.first, given.last), sys.stdout)
     elif given.command == "run":
         wanted = json.loads(given.cases.read_text(encoding="utf-8"))
-        json.dump(run(wanted, given.project.resolve(), given.part_rows), sys.stdout, indent=0)
+        json.dump(
+            run(wanted, given.project.resolve(), given.part_rows, "build" if given.checks else "run"),
+            sys.stdout,
+            indent=0,
+        )
     else:
         old, new = (json.loads(path.read_text(encoding="utf-8")) for path in (given.old, given.new))
         lines = compare(old, new)

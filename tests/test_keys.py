@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from publicsuffixlist import PublicSuffixList
 
-from crm_merge.engine.plugin import register_international
+from crm_merge.engine.international import register_international
 from tests.conftest import PROJECT, example_spec
 from tests.oracle import Table
 

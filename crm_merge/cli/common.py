@@ -20,10 +20,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from crm_merge.engine import dbt_run, limits
-from crm_merge.merging import protect, publish, steps
-from crm_merge.reading import FileProblem
+from crm_merge.engine import limits
 from crm_merge.spec import yaml_file
+from crm_merge.spec.check import WrongSpec, checked
 
 screen = Console(highlight=False, soft_wrap=True)
 
@@ -37,29 +36,24 @@ Directory = Annotated[
 ]
 
 
-def place_of(spec: Path, directory: Path | None) -> Path:
-    """Returns the merge directory of a spec, or ends with why the one that it has by its name can't be used: another spec has it."""
-    if directory:
-        return directory.resolve()
-    place = (Path("merges") / spec.stem).resolve()
-    if other := protect.of_another(place, str(spec.resolve())):
-        stop([f"{place} is the merge directory of another spec, {other}; name one for this spec: --dir"])
-    return place
-
-
 def interrupted(*_: Any) -> None:
     """Ends a command that is told to end as Ctrl-C does: with a sentence, and nothing half done."""
     raise KeyboardInterrupt
 
 
-def read_spec(path: Path) -> dict[str, Any]:
-    """Returns the spec of a file, or ends with what is wrong with it or with the environment."""
+def read_spec(path: Path, after: str = "") -> dict[str, Any]:
+    """Returns the spec of a file, or ends with what is wrong with it or with the environment: every mistake, at its line. ``after`` is said then."""
     if wrong := limits.problems():
         stop(wrong)
     try:
-        return yaml_file.load(path)
+        wanted = yaml_file.load(path)
+        checked(wanted)
     except yaml_file.SpecProblem as problem:
         stop([str(problem)])
+    except WrongSpec as wrong_spec:
+        said = yaml_file.told(wrong_spec.mistakes, str(path), path.read_text(encoding="utf-8-sig"))
+        stop(said + ([after] if after else []))
+    return wanted
 
 
 def stop(problems: list[str]) -> Any:
@@ -67,35 +61,6 @@ def stop(problems: list[str]) -> Any:
     for problem in problems:
         errors.print(f"[red]crm-merge:[/red] {printable(problem)}")
     raise typer.Exit(1)
-
-
-def fail(
-    spec: Path, outcome: dbt_run.Outcome, place: Path | None, wanted: dict[str, Any] | None = None
-) -> None:
-    """Ends with the run's problems, each at its line of the spec file where it has one."""
-    try:
-        text = spec.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    problems = [
-        yaml_file.located(problem, str(spec), text)
-        for problem in (steps.problems_of(outcome, place) if place else outcome.problems)
-    ]
-    if place:
-        problems.append(
-            f"nothing was published; what an earlier run published in {published(place, wanted or {})} is untouched"
-        )
-        if any(node.kind == "model" and node.status == "success" for node in outcome.nodes):
-            problems.append("what is finished is kept: run again with --resume to go on from there")
-    stop(problems)
-
-
-def published(place: Path, wanted: dict[str, Any]) -> str:
-    """Returns where a merge is published to, as people see it."""
-    try:
-        return publish.target(place, wanted).url.rstrip("/")
-    except (FileProblem, AttributeError):  # the spec is wrong, which is told
-        return str(place / "out")
 
 
 def progress() -> Progress:

@@ -18,9 +18,12 @@ from crm_merge.cli.common import (
 from crm_merge.engine import limits
 from crm_merge.merging import diff
 
+commands = typer.Typer()
+
 Merge = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished merge.")]
 
 
+@commands.command("diff")
 def show_difference(
     a: Merge,
     b: Merge,

@@ -19,6 +19,8 @@ from crm_merge.engine import limits
 from crm_merge.home import folders, history, metrics, operate, retention
 from crm_merge.merging import diff
 
+commands = typer.Typer()
+
 Home = Annotated[
     Path | None,
     typer.Option(
@@ -27,6 +29,7 @@ Home = Annotated[
 ]
 
 
+@commands.command("history")
 def show_history(
     place: Home = None,
     merge: Annotated[str | None, typer.Option("--merge", help="Only runs of the spec of this name.")] = None,
@@ -90,6 +93,7 @@ def show_history(
         screen.print("More columns in a terminal 150 wide; all of them with --csv.")
 
 
+@commands.command("metrics")
 def serve_metrics(
     place: Home = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 9464,
@@ -108,6 +112,7 @@ def serve_metrics(
     metrics.serve(listening, lambda: screen.print(printable(said)))
 
 
+@commands.command("sweep")
 def sweep_home(
     place: Home = None,
     keep_days: Annotated[
@@ -145,6 +150,7 @@ def sweep_home(
     )
 
 
+@commands.command("dagster")
 def show_dagster(
     host: Annotated[
         str, typer.Option("--host", help="The address that the pages are served on.")

@@ -15,20 +15,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from crm_merge.cli.common import (
-    Spec,
-    fail,
-    interrupted,
-    printable,
-    screen,
-    sending,
-    stop,
-)
+from crm_merge.cli.common import Spec, interrupted, printable, screen, sending, stop
+from crm_merge.cli.running import fail
 from crm_merge.engine import dbt_run, limits
 from crm_merge.merging import upload
 from crm_merge.spec import yaml_file
 
+commands = typer.Typer()
 
+
+@commands.command("upload")
 def upload_files(
     spec: Spec,
     to: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX/", help="Where to.")],

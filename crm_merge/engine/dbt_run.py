@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from crm_merge import PROJECT
-from crm_merge.engine import limits, spark
+from crm_merge.engine import forks, limits, manifest, planning, spark
+from crm_merge.plan.model import Unfit
+from crm_merge.spec.check import WrongSpec
 
 TARGET_PATHS = {
     "duckdb": "target",
@@ -27,18 +29,6 @@ TARGET_PATHS = {
     "spark_thrift": "target_spark",
 }  # dbt's caches are one target's
 PATIENCE = 30  # seconds that dbt has to end when it is interrupted
-# On Linux the process ends with its parent, even if that is killed: the merge directory would stay locked otherwise.
-# What dbt imports stays until it ends, and parsing makes objects that stay: a collector that goes through them again and again
-# takes a tenth of the time of a small merge.
-CHILD = """
-import ctypes, gc, json, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 9)
-from dbt.cli.main import cli
-gc.freeze()
-gc.set_threshold(50_000, 20, 100)
-cli(json.load(sys.stdin))
-"""
 
 
 @dataclass
@@ -67,13 +57,57 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     transient: bool = False
     nodes: list[Node] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
     resumed: str = ""
     needs: dict[str, int] = field(default_factory=dict)
     peak_memory: int = 0
     peak_spill: int = 0
     target: str = "duckdb"
     failing_parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Begun:
+    """A process that imports dbt, and waits to be told what to do: started anew, or forked from the server that has done so."""
+
+    process: subprocess.Popen[str] | forks.Forked
+    environment: dict[str, str]
+    directory: Path
+    target: str
+
+    def give_up(self) -> None:
+        """Ends the process, which was told nothing."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+        self.process.wait()
+
+
+def begin(directory: Path, target: str = "duckdb", resume: bool = False) -> Begun:
+    """Starts the process that is to run dbt in a merge directory, while the caller profiles files and plans."""
+    environment = {
+        # glibc gives each thread a heap of its own, and none of them gives back what another could use
+        "MALLOC_ARENA_MAX": "2",
+        **os.environ,
+        "CRM_MERGE_DIR": str(directory),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    environment.pop(planning.PLAN, None)
+    if resume:
+        environment["CRM_MERGE_RESUME"] = "1"
+    if target != "duckdb":
+        environment |= spark.environment(directory)
+    process = forks.started() or subprocess.Popen(
+        [sys.executable, "-m", "crm_merge.engine.child"],
+        env=environment,
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    return Begun(process, environment, directory, target)
 
 
 def run(
@@ -85,7 +119,7 @@ def run(
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Outcome:
     """Runs ``dbt <command>`` for the spec in the merge directory; calls ``on_node`` as each node ends and ``on_part`` as a part of one begins."""
-    return follow(stream(command, directory, spec, resume), on_node, on_part)
+    return follow(planned(command, directory, spec, resume), on_node, on_part)
 
 
 def follow(
@@ -105,57 +139,53 @@ def follow(
             on_part(event)
 
 
-def stream(
-    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False, target: str = "duckdb"
+def planned(
+    command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False
 ) -> Generator[Node | str, None, Outcome]:
-    """Runs ``dbt <command>`` for the spec in the merge directory: yields each node as it ends and the name of each part as it
-    begins, and returns how it ended.
+    """Plans the merge of the spec while dbt starts, then runs ``dbt <command>`` with DuckDB: yields and returns as ``stream`` does.
 
-    A macro's ``log('crm-merge result: …', info=true)`` lines are collected in ``results``.
+    What is wrong with the spec or its files ends it before dbt does anything.
     """
-    environment = {
-        # glibc gives each thread a heap of its own, and none of them gives back what another could use
-        "MALLOC_ARENA_MAX": "2",
-        **os.environ,
-        "CRM_MERGE_DIR": str(directory),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    if resume:
-        environment["CRM_MERGE_RESUME"] = "1"
-    if target != "duckdb":
-        environment |= spark.environment(directory)
+    try:
+        planning.usable(spec)
+    except WrongSpec as wrong:
+        return Outcome(ok=False, problems=[mistake.sentence() for mistake in wrong.mistakes])
+    begun = begin(directory, resume=resume)
+    try:
+        plan = planning.plan_of(spec, directory)
+    except Unfit as unfit:
+        begun.give_up()
+        return Outcome(ok=False, problems=unfit.problems, transient=unfit.transient)
+    except BaseException:
+        begun.give_up()
+        raise
+    begun.environment[planning.PLAN] = str(planning.keep(plan, spec, directory))
+    del plan
+    return (yield from stream(command, begun, spec))
+
+
+def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[Node | str, None, Outcome]:
+    """Runs ``dbt <command>`` for the spec in the process that was begun: yields each node as it ends and the name of each part as it
+    begins, and returns how it ended."""
+    directory, target, process, environment = begun.directory, begun.target, begun.process, begun.environment
     arguments = [
-        *("--log-format", "json", "--log-level", "info"),
+        *("--log-format", "json", "--log-level", "info", "--no-write-json"),
         *("--log-path", str(directory / "logs"), *command),
-        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT / "profiles")),
-        *(
-            "--target",
-            target,
-            "--target-path",
-            str(directory / TARGET_PATHS[target]),
-            "--vars",
-            json.dumps({"merge": spec}),
-        ),
+        *manifest.arguments(),
+        *("--target", target, "--target-path", str(directory / TARGET_PATHS[target])),
+        *("--vars", json.dumps({"merge": spec})),
     ]
-    process = subprocess.Popen(
-        # the arguments go by standard input: a spec of many files is longer than a command line may be
-        [sys.executable, "-c", CHILD],
-        env=environment,
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-    )
     outcome = Outcome(ok=False, target=target)
     spilled = Spilled(limits.spill_folder(directory))
     rows: dict[str, int] = {}
     unread: list[str] = []
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(arguments))
-    process.stdin.close()
+    request = {
+        "arguments": arguments, "target": target, "environment": environment, "directory": str(PROJECT),
+    }  # fmt: skip
+    with suppress(BrokenPipeError):  # it has ended already, and says below why
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
     try:
         for line in process.stdout:
             try:
@@ -179,7 +209,7 @@ def stream(
             process.wait()
         outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
-    outcome.peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    outcome.peak_memory = peak_memory(process)
     if any(
         re.search("JAVA_GATEWAY_EXITED|stopped SparkContext|masters are unresponsive", problem)
         for problem in outcome.problems
@@ -196,6 +226,13 @@ def stream(
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
         outcome.problems = [line for line in unread[-5:] if line] or [ended]
     return outcome
+
+
+def peak_memory(process: subprocess.Popen[str] | forks.Forked) -> int:
+    """Returns the most memory, in bytes, that a process that ended has had."""
+    if isinstance(process, forks.Forked):
+        return process.peak_memory
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def of_project(command: list[str], folder: Path) -> str:
@@ -265,8 +302,6 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
     elif message.startswith("crm-merge failing part: "):
         found_part = json.loads(message.removeprefix("crm-merge failing part: "))
         outcome.failing_parts[found_part["check"]] = found_part["settings"]
-    elif message.startswith("crm-merge result: "):
-        outcome.results.append(message.removeprefix("crm-merge result: "))
     elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
         node = data.get("node_info", {})
         node_name = data.get("name") or node.get("node_name", "")

@@ -10,6 +10,7 @@ from typing import Any
 
 from crm_merge import PROJECT
 from crm_merge.engine import limits
+from crm_merge.engine.words import Words, opened
 from crm_merge.plan.make import Machine, made
 from crm_merge.plan.model import Plan, Unfit
 from crm_merge.plan.parts import ALL_ROWS
@@ -39,7 +40,55 @@ def plan_of(written: Any, directory: Path, names: Names | None = None, inputs: I
     decisions = inputs.profiled(decisions_of(spec))
     if decisions.transient:
         raise Unfit("A file can not be read.", decisions.problems, True)
-    return made(spec, found.files, decisions.files, names, machine(directory), decisions.problems)
+    plan = made(spec, found.files, decisions.files, names, machine(directory), decisions.problems)
+    find_blocked_keys(plan, directory)
+    return plan
+
+
+def find_blocked_keys(plan: Plan, directory: Path) -> None:
+    """Finds out what the entries of guards.blocked are as keys, which SQL alone says; raises Unfit for what is none.
+
+    An address or a profile is no web site as well. E-mails are evidence for guards also where match_on does not name them.
+    """
+    guards, problems = plan.guards, []
+    if not guards.blocked_texts:
+        return
+    tiers: list[dict[str, Any]] = [asdict(tier) for tier in plan.tiers]
+    if not any(tier["label"] == "email" for tier in tiers):
+        tiers.append({"kind": "email", "label": "email"})
+    domains = [text for text in guards.blocked_texts if text.startswith("@")]
+    entries = [text for text in guards.blocked_texts if not text.startswith("@")]
+    with opened(directory) as connection:
+        words = Words(connection, asdict(plan))
+        of_domains = words.say(
+            "texts_as_keys",
+            [f"x{text}" for text in domains],
+            [{"kind": "email", "label": "email"}],
+            plan.region,
+        )
+        found = words.say("texts_as_keys", entries, tiers, plan.region)
+    for text in domains:
+        keys = of_domains.get(f"x{text}", {})
+        if keys and " " not in text:
+            guards.blocked_domains.append(keys["email"][0].split("@")[1])
+        else:
+            problems.append(
+                f"guards.blocked: '{text}' is no domain of e-mail addresses. Accepted: @company.com"
+            )
+    for text in entries:
+        if not found.get(text):
+            labels = " or ".join(tier["label"] for tier in tiers)
+            problems.append(
+                f"guards.blocked: '{text}' is no valid {labels}. Accepted: a key value as it stands in a cell, or @company.com for every"
+                " address there"
+            )
+    for keys in found.values():
+        for label, values in keys.items():
+            if not (label == "domain" and ("email" in keys or "linkedin" in keys)):
+                guards.blocked.setdefault(label, []).extend(values)
+    guards.blocked_texts = []
+    if problems:
+        raise Unfit("The merge spec does not fit the files.", problems)
 
 
 def usable(written: Any, names: Names | None = None) -> Spec:

@@ -30,7 +30,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,36 +39,12 @@ from dbt_common.exceptions import DbtRuntimeError
 
 from crm_merge import PROJECT
 from crm_merge.engine import limits, planning
+from crm_merge.engine.international import register_international
 from crm_merge.plan import parts
 from crm_merge.plan.model import Unfit, Widths
-from crm_merge.reading import inputs, international
+from crm_merge.reading import inputs
 from crm_merge.spec.check import WrongSpec
 from crm_merge.spec.names import of_macros
-
-
-def register_international(conn: Any) -> None:
-    """Registers crm_address and crm_domain, which match keys need, with a connection to DuckDB."""
-    if NoPandas not in sys.meta_path:
-        sys.meta_path.insert(0, NoPandas)
-    conn.create_function("crm_address", international.address, ["VARCHAR"], "VARCHAR")
-    conn.create_function("crm_domain", international.domain, ["VARCHAR"], "VARCHAR")
-
-
-class NoPandas:
-    """Keeps pandas out of dbt's process: DuckDB asks for it at every value that a function returns, though no merge needs it.
-
-    A search takes 40 µs where it is not installed, and importing it half a second where it is. What was imported before stays. Who
-    adds a Python model or a plugin that needs pandas takes this out.
-    """
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
-        """Finds nothing, and ends the search for pandas."""
-        if name == "pandas":
-            raise ModuleNotFoundError(
-                "crm-merge keeps pandas out of dbt's process (NoPandas in crm_merge/engine/plugin.py)",
-                name=name,
-            )
 
 
 class Plugin(BasePlugin):
@@ -159,8 +134,7 @@ class Plugin(BasePlugin):
 
     def crm_files_copy(self, request: str) -> str:
         """Writes the copy of ``{"file": one of the plan, "to", "rejects_to"}``; returns its problem or ''."""
-        wanted = json.loads(request)
-        return inputs.copied(wanted["file"], Path(wanted["to"]), Path(wanted["rejects_to"]))
+        return inputs.copied_as_asked(request)
 
     def crm_files_changed(self, request: str) -> str:
         """Returns the problems of files of the plan that are not what they were."""

@@ -31,10 +31,10 @@ from typing import Any
 import duckdb
 
 from crm_merge.engine import dbt_run, limits
+from crm_merge.engine.sql import sql_name, sql_text
 from crm_merge.home.folders import HISTORY, HomeProblem, check_name
 from crm_merge.merging import publish, steps
 from crm_merge.merging.diff import pattern
-from crm_merge.merging.publish import sql_name, sql_text
 
 OUTCOMES = {
     "succeeded": "merged, every check passed, published",

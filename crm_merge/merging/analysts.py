@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from crm_merge.engine import limits
-from crm_merge.merging.publish import sql_name, sql_text
+from crm_merge.engine.sql import sql_name, sql_text
 
 # The marts; what is between the files and them stays in the merge directory.
 TABLES = [

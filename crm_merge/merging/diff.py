@@ -19,8 +19,8 @@ from typing import Any
 import duckdb
 
 from crm_merge.engine import limits
+from crm_merge.engine.sql import sql_name, sql_text
 from crm_merge.merging import protect, publish
-from crm_merge.merging.publish import sql_name, sql_text
 
 # What a merge says of a row: compared, but told apart from the data. The explanation only words the others.
 MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "entity_id", "n_enriched_rows",

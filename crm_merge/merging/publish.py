@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from crm_merge.engine import limits
+from crm_merge.engine.sql import sql_name, sql_text
 from crm_merge.merging import protect
 from crm_merge.reading import FileProblem, storage
 
@@ -27,16 +28,6 @@ ROW_GROUP = 122_880  # rows of a Parquet row group; the engine's own number
 def connect(directory: Path) -> duckdb.DuckDBPyConnection:
     """Opens a merge's database to read, under the same limits as the merge itself."""
     return duckdb.connect(str(directory / "merge.duckdb"), read_only=True, config=limits.settings(directory))
-
-
-def sql_text(value: str | Path) -> str:
-    """Returns a text literal of SQL."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def sql_name(value: str) -> str:
-    """Returns an identifier of SQL."""
-    return '"' + value.replace('"', '""') + '"'
 
 
 def target(directory: Path, spec: dict[str, Any]) -> storage.Place:

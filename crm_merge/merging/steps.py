@@ -153,7 +153,7 @@ def stages(
     # the mark of a merge's directory, before dbt writes anything there: a run that is killed at once must not look like somebody else's
     (place / ".crm-merge").mkdir(parents=True, exist_ok=True)
     if target == "duckdb":
-        outcome = yield from dbt_run.stream(["build"], place, spec, resume)
+        outcome = yield from dbt_run.planned(["build"], place, spec, resume)
         if outcome.ok:
             shutil.rmtree(
                 place / spark.TABLES, ignore_errors=True
@@ -164,7 +164,7 @@ def stages(
     except FileProblem as problem:
         said = f"CRM_MERGE_SPARK_ROOT: {problem}"
         return dbt_run.Outcome(ok=False, problems=[said], transient=problem.transient, target=target)
-    landed = yield from dbt_run.stream(["build", "--selector", "landing"], place, spec, resume)
+    landed = yield from dbt_run.planned(["build", "--selector", "landing"], place, spec, resume)
     if not landed.ok:
         return landed
     outcome = dbt_run.Outcome(ok=False)
@@ -172,11 +172,12 @@ def stages(
         spark.hand_over(place)
         yield "Spark starts"
         outcome = yield from once(
-            dbt_run.stream(["build", "--selector", "on_spark"], place, spec, target=target), landed.nodes
+            dbt_run.stream(["build", "--selector", "on_spark"], dbt_run.begin(place, target), spec),
+            landed.nodes,
         )
         if outcome.ok:
             spark.fetch(place)
-            found = yield from dbt_run.stream(["run-operation", "read_results_of_spark"], place, spec)
+            found = yield from dbt_run.planned(["run-operation", "read_results_of_spark"], place, spec)
             outcome.ok, outcome.problems = found.ok, found.problems
     except FileProblem as problem:
         outcome.ok, outcome.transient = False, problem.transient

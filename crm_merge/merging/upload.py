@@ -8,7 +8,6 @@ who watches the place for specs finds complete ones.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from crm_merge.engine import dbt_run
+from crm_merge.engine import describe
 from crm_merge.reading import FileProblem, places, s3, storage
 from crm_merge.spec import yaml_file
 
@@ -202,9 +201,7 @@ def check(upload: Upload) -> None:
         some = wanted | ({"enriched": [enriched[n] for n in kept]} if isinstance(enriched, list) else {})
         if any(setting.startswith("assertions") for setting in bad):
             some.pop("assertions")
-        with tempfile.TemporaryDirectory(prefix="crm-merge-") as folder:
-            outcome = dbt_run.run(["run-operation", "describe_merge"], Path(folder), some)
-        problems = outcome.problems if not outcome.ok else []
+        problems, described = describe.looked_at(some)
         others = []
         for problem in problems:
             found = SETTING.match(problem)
@@ -214,14 +211,14 @@ def check(upload: Upload) -> None:
                 setting = f"enriched[{kept[place]}]" if place < len(kept) else ""
             if not found or not blame(upload, setting, found[2]):
                 others.append(problem)
-        for result in map(json.loads, outcome.results if outcome.ok else []):
-            for problem in result["problems"]:
+        for file in described:
+            for problem in file["problems"]:
                 for item in upload.items:
-                    if item.shown == result["path"]:
+                    if item.shown == file["path"]:
                         item.fail(problem.partition(": ")[2])
         if others and not bad:
             raise UploadProblem(others)
-        if outcome.ok or others:
+        if described or others:
             return
 
 

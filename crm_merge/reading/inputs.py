@@ -107,6 +107,12 @@ def copied(file: dict[str, Any], to: Path, rejects_to: Path) -> str:
     return ""
 
 
+def copied_as_asked(request: str) -> str:
+    """Does what ``copied`` does for ``{"file", "to", "rejects_to"}``, JSON as SQL hands it on."""
+    wanted = json.loads(request)
+    return copied(wanted["file"], Path(wanted["to"]), Path(wanted["rejects_to"]))
+
+
 def changed(files: list[dict[str, Any]]) -> list[str]:
     """Returns a sentence for each profiled file that is not what it was."""
     problems = []

@@ -58,6 +58,12 @@ def told(accepted: str = "", expected: str = "", missing: str = "") -> WrapValid
     return WrapValidator(check)
 
 
+def as_written(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Takes a number as it is written: 10 is not 10.0."""
+    handler(value)
+    return value
+
+
 def yes_or_no(value: Any) -> bool:
     """Takes true and false, and nothing that only looks like one."""
     if not isinstance(value, bool):
@@ -211,6 +217,7 @@ Region = Annotated[str, BeforeValidator(known_region)]
 Rate = Annotated[
     float,
     Field(ge=0, le=1, strict=True),
+    WrapValidator(as_written),
     told("a share of rows from 0 to 1, such as 0.01 for one in a hundred"),
 ]
 Limit = Annotated[
@@ -314,6 +321,7 @@ class Enriched(File):
     price: Annotated[
         float,
         Field(ge=0, le=1e12, allow_inf_nan=False, strict=True),
+        WrapValidator(as_written),
         told("what the file cost, a number such as 1200, in any currency"),
     ] = Field(
         default=0,

@@ -258,3 +258,12 @@ def placed(mistakes: list[Mistake], text: str) -> list[Mistake]:
     except yaml.YAMLError:
         return mistakes
     return [mistake.at(*positions.of(mistake.path)) for mistake in mistakes]
+
+
+def told(mistakes: list[Mistake], shown: str, text: str) -> list[str]:
+    """Returns mistakes as sentences, each with the file and the line before it."""
+    said = []
+    for mistake in placed(mistakes, text):
+        line = f"{shown}, line {mistake.line}" if mistake.line else shown
+        said.append(f"{line}: {mistake.sentence()}")
+    return said

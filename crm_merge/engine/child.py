@@ -1,0 +1,102 @@
+"""The process that runs dbt for one merge: alone, or forked from one that has imported dbt already (engine.forks). Its memory and its lock on
+the DuckDB file end with it.
+
+It imports dbt at once and then waits for its request on standard input, JSON up to the end: {arguments, target, environment, directory}.
+So dbt is ready when the files have been profiled; a spec of many files is longer than a command line may be, too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import json
+import os
+import random
+import sys
+from typing import Any
+
+DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+
+def end_with_parent(number: int = 9) -> None:
+    """Sees to it, on Linux, that this process ends with its parent even if that is killed: the merge directory would stay locked otherwise."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, number)
+
+
+def settle() -> None:
+    """What dbt imports stays until the process ends, and parsing makes objects that stay: a collector that goes through them again and again
+    takes a tenth of the time of a small merge."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def leave_out_debug_events() -> None:
+    """Drops dbt's debug events before they are made: thousands for a small merge, of which each of SQL holds all its text twice.
+
+    CRM_MERGE_DEBUG=1 keeps them, in DIR/logs/dbt.log. It leans on two methods of dbt's; a test holds it.
+    """
+    from dbt_common.events import base_types, event_manager
+
+    Event, hidden = base_types.BaseEvent, (base_types.EventLevel.DEBUG, base_types.EventLevel.TEST)
+    make, fire = Event.__init__, event_manager.EventManager.fire_event
+
+    def make_later(event: Any, *given: Any, **named: Any) -> None:
+        if isinstance(event, base_types.DebugLevel):
+            event.__dict__["given"] = (given, named)
+        else:
+            make(event, *given, **named)
+
+    def made_now(event: Any) -> Any:
+        given, named = event.__dict__["given"]
+        make(event, *given, **named)
+        return event.__dict__["pb_msg"]
+
+    def fire_others(manager: Any, e: Any, level: Any = None, *given: Any, **named: Any) -> None:
+        if (level or e.level_tag()) not in hidden:
+            fire(manager, e, level, *given, **named)
+
+    content = functools.cached_property(made_now)
+    content.__set_name__(Event, "pb_msg")
+    Event.pb_msg = content  # what an event holds, for whoever asks one that was left out
+    Event.__init__ = make_later
+    event_manager.EventManager.fire_event = fire_others
+
+
+def requested() -> dict[str, Any]:
+    """Returns the request; ends the process if who started it has ended, or has no use for it any more."""
+    text = sys.stdin.read()
+    if not text:
+        sys.exit(0)
+    return json.loads(text)
+
+
+def work(asked: dict[str, Any], held: dict[str, Any]) -> None:
+    """Runs dbt as the request says, and ends the process with dbt's exit code. ``held``: manifests in hand, by their number."""
+    from dbt.cli.main import cli
+
+    from crm_merge.engine import manifest
+
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["directory"])
+    random.seed()
+    if not os.environ.get("CRM_MERGE_DEBUG"):
+        leave_out_debug_events()
+    known = held.get(manifest.number(asked["target"]))
+    settle()
+    cli(asked["arguments"], obj={"manifest": known or manifest.load(asked["target"])})
+
+
+def main() -> None:
+    """Imports dbt, waits for the request, does it."""
+    end_with_parent()
+    import dbt.cli.main
+    import dbt.parser.manifest  # noqa: F401
+
+    work(requested(), {})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""A server that has imported dbt and holds the parsed project, and forks a process for each merge: the start is paid once.
+
+It is a process of its own with one thread, and never opens DuckDB, so that a fork of it is as good as a new process. It listens on a Unix
+socket in a folder that only its user may open. CRM_MERGE_FORKS names the socket to whoever runs dbt; without it, or where nobody listens,
+dbt is started anew.
+
+A client connects and sends one byte with two file descriptors, the fork's standard input and output. Then ``T`` ends the fork, ``K`` kills
+it, and if the client goes away it is killed as well. The answer is one line of JSON when the fork has ended: {code, peak_memory}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from crm_merge import PROJECT
+from crm_merge.engine import child
+
+SOCKET = "CRM_MERGE_FORKS"
+READY = 60.0  # seconds that the server may take to import dbt and parse the project
+MOST = 64  # forks at a time
+# dbt makes locks of multiprocessing, and the watcher of these warns when the server is ended
+QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
+
+
+# -- The client --
+
+
+class Forked:
+    """A process forked by the server, as ``subprocess.Popen`` has one: stdin, stdout, returncode, terminate, kill, wait."""
+
+    def __init__(self, address: str):
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.returncode: int | None = None
+        self.peak_memory = 0
+        try:
+            self.connection.connect(address)
+            theirs, ours = os.pipe()
+            read, write = os.pipe()
+            try:
+                socket.send_fds(self.connection, [b"F"], [theirs, write])
+            finally:
+                os.close(theirs)
+                os.close(write)
+        except OSError:
+            self.connection.close()
+            raise
+        self.stdin: IO[str] = os.fdopen(ours, "w", encoding="utf-8")
+        self.stdout: IO[str] = os.fdopen(read, "r", encoding="utf-8")
+
+    def terminate(self) -> None:
+        """Asks the process to end."""
+        self._tell(b"T")
+
+    def kill(self) -> None:
+        """Ends the process."""
+        self._tell(b"K")
+
+    def _tell(self, what: bytes) -> None:
+        with suppress(OSError):
+            self.connection.sendall(what)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until the process has ended; returns its exit code, or minus the signal that ended it; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self.connection.settimeout(timeout)
+            answer = b""
+            try:
+                while not answer.endswith(b"\n"):
+                    piece = self.connection.recv(4096)
+                    if not piece:  # the server itself was ended, and the fork with it
+                        answer = b'{"code": -9, "peak_memory": 0}\n'
+                    answer += piece
+            except TimeoutError:
+                raise subprocess.TimeoutExpired("dbt", timeout or 0) from None
+            except OSError:
+                answer = b'{"code": -9, "peak_memory": 0}\n'
+            found = json.loads(answer)
+            self.returncode, self.peak_memory = found["code"], found["peak_memory"]
+            self.connection.close()
+        return self.returncode
+
+
+def started() -> Forked | None:
+    """Returns a process forked by the server that CRM_MERGE_FORKS names; None if there is none."""
+    address = os.environ.get(SOCKET)
+    if not address:
+        return None
+    try:
+        return Forked(address)
+    except OSError:
+        return None
+
+
+class Server:
+    """A server for as long as a ``with`` lasts: starts it and waits until it listens. ``address`` is its socket, '' where it could not start."""
+
+    def __init__(self, folder: Path | None = None):
+        self.own = tempfile.TemporaryDirectory(prefix="crm-merge-forks-") if folder is None else None
+        self.folder = Path(self.own.name) if self.own else folder
+        self.address = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        assert self.folder is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        address = self.folder / "forks.sock"
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", QUIET, "-m", "crm_merge.engine.forks", str(address)],
+            cwd=PROJECT,
+            env={"MALLOC_ARENA_MAX": "2", **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.process.stdout, selectors.EVENT_READ)
+            if ready.select(READY) and self.process.stdout.readline() == b"ready\n":
+                self.address = str(address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        if self.own:
+            self.own.cleanup()
+
+
+# -- The server --
+
+
+class Listening:
+    """What the server knows: its socket, its forks by the connection that asked for each, and manifests by their number."""
+
+    def __init__(self, address: str):
+        self.held: dict[str, Any] = {}
+        self.forks: dict[socket.socket, int] = {}
+        self.selector = selectors.DefaultSelector()
+        with suppress(FileNotFoundError):
+            os.unlink(address)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(address)
+        os.chmod(address, 0o600)
+        self.listener.listen(MOST)
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        # a byte comes here when a fork has ended
+        self.woken, waker = socket.socketpair()
+        self.woken.setblocking(False)
+        waker.setblocking(False)
+        self.waker = waker
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.selector.register(self.woken, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Forks until the process is ended."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is self.listener:
+                    connection, _ = self.listener.accept()
+                    self.selector.register(connection, selectors.EVENT_READ)
+                elif key.fileobj is self.woken:
+                    with suppress(BlockingIOError):
+                        self.woken.recv(4096)
+                    self.reap()
+                elif isinstance(key.fileobj, socket.socket):
+                    self.hear(key.fileobj)
+
+    def hear(self, connection: socket.socket) -> None:
+        """Does what a client says."""
+        try:
+            said, descriptors, _, _ = socket.recv_fds(connection, 16, 2)
+        except OSError:
+            said, descriptors = b"", []
+        pid = self.forks.get(connection)
+        if said[:1] == b"F" and pid is None and len(descriptors) == 2 and len(self.forks) < MOST:
+            self.fork(connection, descriptors)
+        elif pid is not None and said:
+            self.signal(pid, signal.SIGKILL if b"K" in said else signal.SIGTERM)
+        else:  # it is gone
+            self.selector.unregister(connection)
+            if pid is not None:
+                self.signal(pid, signal.SIGKILL)
+            else:
+                connection.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def signal(self, pid: int, number: int) -> None:
+        """Sends a signal to a fork."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def fork(self, connection: socket.socket, descriptors: list[int]) -> None:
+        """Forks the process for one merge."""
+        pid = os.fork()
+        if pid:
+            self.forks[connection] = pid
+            return
+        try:
+            self.become_child(descriptors)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            code = 1
+        else:
+            code = 0
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+        os._exit(code)
+
+    def become_child(self, descriptors: list[int]) -> None:
+        """What the fork does: forgets that it was the server, and runs dbt."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        child.end_with_parent()
+        self.selector.close()
+        for other in [self.listener, self.woken, self.waker, *self.forks]:
+            other.close()
+        for number, descriptor in zip((0, 1), descriptors, strict=True):
+            os.dup2(descriptor, number)
+        os.dup2(1, 2)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
+        child.work(child.requested(), self.held)
+
+    def reap(self) -> None:
+        """Tells the clients of forks that have ended how."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for connection, of in list(self.forks.items()):
+                if of == pid:
+                    del self.forks[connection]
+                    found = {"code": os.waitstatus_to_exitcode(status), "peak_memory": usage.ru_maxrss * 1024}
+                    with suppress(OSError):
+                        connection.sendall(json.dumps(found).encode() + b"\n")
+                    with suppress(KeyError, ValueError):
+                        self.selector.unregister(connection)
+                    connection.close()
+
+
+def main(address: str) -> None:
+    """Imports dbt, parses the project in a process of its own if nobody has, loads it, says that it is ready, and forks."""
+    child.end_with_parent(signal.SIGTERM)
+    import dbt.adapters.duckdb.impl
+    import dbt.cli.main
+    import dbt.parser.manifest  # noqa: F401
+
+    from crm_merge.engine import manifest, plugin  # noqa: F401
+
+    number = manifest.number("duckdb")
+    subprocess.run(
+        [sys.executable, "-c", "from crm_merge.engine import manifest; manifest.load('duckdb')"],
+        cwd=PROJECT, stdout=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    listening = Listening(address)
+    if (manifest.KEPT / f"duckdb-{number}.msgpack").exists():
+        listening.held[number] = manifest.load("duckdb")
+    child.settle()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print("ready", flush=True)
+    listening.serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,117 @@
+"""The JSON Schema of a spec, and docs/spec.md, both from the settings themselves.
+
+python -m crm_merge.spec.schema > docs/spec.md
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from crm_merge.spec import settings as of
+from crm_merge.spec.check import settings_of
+
+TITLE = "A crm-merge spec"
+# The blocks of docs/spec.md: heading, block, what goes before its settings' names.
+BLOCKS: list[tuple[str, type[BaseModel], str]] = [
+    ("The spec", of.Spec, ""),
+    ("Any file", of.File, "original. or enriched[]."),
+    ("The original", of.Original, "original."),
+    ("A vendor's file", of.Enriched, "enriched[]."),
+    ("A key that is a column", of.ColumnKey, "match_on[]."),
+    ("A key that is the CRM's own id", of.ExternalKey, "match_on[]."),
+    ("A field group", of.Group, "groups[]."),
+    ("Guards", of.Guards, "guards."),
+    ("Export", of.Export, "export."),
+    ("Schedule", of.Schedule, "schedule."),
+]
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of a spec."""
+    return (
+        {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+        | of.Spec.model_json_schema()
+        | {"title": TITLE}
+    )
+
+
+def markdown() -> str:
+    """Returns docs/spec.md."""
+    lines = [
+        "# The merge spec",
+        "",
+        "<!-- Made from crm_merge/spec/settings.py by `make spec`; a test holds it. -->",
+        "",
+        "A spec is a YAML file. Only `original`, `enriched` and `match_on` are required. A name that is no setting is a mistake.",
+        "All mistakes are told at once, each with its line. `crm-merge schema` prints the JSON Schema, by which an editor completes a spec.",
+        "",
+    ]
+    for heading, block, before in BLOCKS:
+        inherited = of.File.model_fields if block in (of.Original, of.Enriched) else {}
+        lines += [f"## {heading}", "", (block.__doc__ or "").strip().splitlines()[0], ""]
+        lines += [
+            "| setting | type | what it says | default | accepted | example |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name in settings_of(block):
+            if name not in inherited:
+                lines.append(row(before if " or " not in before else "", name, block.model_fields[name]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def row(before: str, name: str, field: FieldInfo) -> str:
+    """Returns the line of a setting in docs/spec.md."""
+    cells = [
+        f"`{before}{name}`", kind(field), str(field.description), default(field), accepted(field),
+        f"`{json.dumps(field.examples[0], ensure_ascii=False)}`" if field.examples else "",
+    ]  # fmt: skip
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def kind(field: FieldInfo) -> str:
+    """Returns a setting's type in a word."""
+    found = json.dumps(schema_of(field))
+    for word, sign in (
+        ("list", '"array"'), ("block", '"object"'), ("block", "$ref"), ("yes or no", '"boolean"'), ("number", '"number"'),
+        ("whole number", '"integer"'),
+    ):  # fmt: skip
+        if found.find(sign) >= 0:
+            return word
+    return "text"
+
+
+def schema_of(field: FieldInfo) -> Any:
+    """Returns the schema of one setting, without those of blocks in it."""
+    for block in of.Spec, *(one for _, one, _ in BLOCKS):
+        for name, other in block.model_fields.items():
+            if other is field:
+                return block.model_json_schema()["properties"][name]
+    return {}
+
+
+def default(field: FieldInfo) -> str:
+    """Returns a setting's default as it would be written; what is not set is detected, or follows from others."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value in (None, "", [], {}, -1, PydanticUndefined) or isinstance(value, BaseModel):
+        return ""
+    return f"`{json.dumps(value)}`"
+
+
+def accepted(field: FieldInfo) -> str:
+    """Returns what a setting accepts, as its messages say it."""
+    for rule in field.metadata:
+        if found := getattr(getattr(rule, "func", None), "accepted", ""):
+            return f"{found}"
+    return ""
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
