@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
+from crm_merge.engine import child, forks, manifest
 from crm_merge.engine.dbt_run import sentences
 from tests.oracle import Table, load_seeds
 
+child.leave_out_debug_events()
 PROJECT = Path(__file__).resolve().parent.parent
 MERGE = ["+merged_result", "+crosswalk", "+guard_events"]
 
@@ -67,7 +69,7 @@ class Runner:
     def __init__(self, place: Path):
         self.place = place
         self.count = 0
-        self.manifest = self.invoke(["parse"], place / "parse", example_spec()).result
+        self.manifest = manifest.load("duckdb")
 
     def invoke(self, command: list[str], directory: Path, spec: Any) -> Any:
         os.environ["CRM_MERGE_DIR"] = str(directory)
@@ -112,6 +114,15 @@ def example_spec() -> dict[str, Any]:
         "enriched": [{"name": "b", "path": "b.csv"}],
         "match_on": ["email"],
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[None]:
+    """Processes that run dbt are forked from one that has imported it: a second less for each."""
+    with forks.Server() as server:
+        os.environ[forks.SOCKET] = server.address
+        yield
+        os.environ.pop(forks.SOCKET)
 
 
 @pytest.fixture(scope="session")

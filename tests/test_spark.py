@@ -319,12 +319,12 @@ def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
     spec = yaml_file.load(tmp_path / "people.yml")
     place = tmp_path / "other"
     place.mkdir()
-    landed = dbt_run.follow(dbt_run.stream(["build", "--selector", "landing"], place, spec))
+    landed = dbt_run.follow(dbt_run.planned(["build", "--selector", "landing"], place, spec))
     assert landed.ok, landed.problems
     monkeypatch.setenv("SPARK_MASTER", "local[1]")
     changed = spec | {"strategies": {"default": "last"}}
     outcome = dbt_run.follow(
-        dbt_run.stream(["build", "--selector", "on_spark"], place, changed, target="spark")
+        dbt_run.stream(["build", "--selector", "on_spark"], dbt_run.begin(place, "spark"), changed)
     )
     assert not outcome.ok and any("landed for another spec" in problem for problem in outcome.problems)
 

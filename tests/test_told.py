@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 
 import duckdb
 import pytest
 
+from crm_merge.reading import inputs
 from tests.reader import read
 
 ROWS = [f"p{n}@x.com,Title{chr(97 + n % 5)},City{chr(107 + n % 4)}" for n in range(1, 31)]
@@ -256,56 +256,52 @@ def test_lines_are_numbered_right_after_a_long_one(tmp_path):
 
 
 @pytest.fixture
-def plugin(tmp_path):
-    """The plugin as a run has it, on files of tmp_path."""
-    from crm_merge.engine.plugin import Plugin
-
-    found = Plugin.__new__(Plugin)
-    found.found, found.profiled, found.directory = {}, {}, tmp_path
-    return found
+def files(tmp_path):
+    """The files of a run, in tmp_path."""
+    return inputs.Inputs(tmp_path, tmp_path / "fetched")
 
 
-def profiled(plugin, *paths):
+def profiled(files, *paths):
     asked = [
         {"path": str(path), "role": "enriched", "name": str(n), "setting": f"enriched[{n}]"}
         for n, path in enumerate(paths)
     ]
-    return json.loads(plugin.crm_files_profile(json.dumps({"files": asked})))
+    return files.profiled(asked).files
 
 
-def test_a_file_replaced_during_a_run_keeps_its_first_header(plugin, tmp_path):
+def test_a_file_replaced_during_a_run_keeps_its_first_header(files, tmp_path):
     """Its rows were landed under that header; the new one would have named other columns."""
     path = tmp_path / "v.csv"
     path.write_text("email,title,name\na@x.com,Boss,Ann\n")
-    first = profiled(plugin, path)
+    first = profiled(files, path)
     path.write_text("email,name,title\na@x.com,Ann,Boss\n\n")
-    assert profiled(plugin, path) == first
-    assert "changed while it was read" in plugin.crm_files_changed(json.dumps(first["files"]))
+    assert profiled(files, path) == first
+    assert "changed while it was read" in str(inputs.changed(first))
 
 
-def test_a_file_swapped_for_a_link_out_of_the_folder_is_refused(plugin, tmp_path, monkeypatch):
+def test_a_file_swapped_for_a_link_out_of_the_folder_is_refused(files, tmp_path, monkeypatch):
     allowed = tmp_path / "in"
     allowed.mkdir()
     (allowed / "v.csv").write_text("email,title\na@x.com,CEO\n")
     monkeypatch.setenv("CRM_MERGE_INPUT_ROOTS", str(allowed))
-    files = profiled(plugin, allowed / "v.csv")["files"]
+    found = profiled(files, allowed / "v.csv")
     (allowed / "v.csv").rename(tmp_path / "secret.csv")  # the very same file: only its place tells
     (allowed / "v.csv").symlink_to(tmp_path / "secret.csv")
-    assert "changed while it was read" in plugin.crm_files_changed(json.dumps(files))
+    assert "changed while it was read" in str(inputs.changed(found))
 
 
-def test_one_file_under_two_paths_has_the_columns_of_each(plugin, tmp_path):
+def test_one_file_under_two_paths_has_the_columns_of_each(files, tmp_path):
     folder = tmp_path / "part" / "k=1"
     folder.mkdir(parents=True)
     duckdb.execute(f"copy (select 'a@x.com' as email) to '{folder / 'p.parquet'}' (format parquet)")
     globs = (tmp_path / "part" / "k=1" / "*.parquet", tmp_path / "part" / "*" / "p.parquet")
     for paths in (globs, globs[::-1]):
-        plugin.found, plugin.profiled = {}, {}
-        found = {file["name"]: file["header"] for file in profiled(plugin, *paths)["files"]}
-        again = {file["name"]: file["header"] for file in profiled(plugin, *paths)["files"]}
+        files.found, files.known = {}, {}
+        found = {file["name"]: file["header"] for file in profiled(files, *paths)}
+        again = {file["name"]: file["header"] for file in profiled(files, *paths)}
         assert found == again
-        plugin.found, plugin.profiled = {}, {}
-        alone = [profiled(plugin, path)["files"][0]["header"] for path in paths]
+        files.found, files.known = {}, {}
+        alone = [profiled(files, path)[0]["header"] for path in paths]
         assert list(found.values()) == alone
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from crm_merge import PROJECT
 from crm_merge.engine import forks, limits, manifest, planning, spark
+from crm_merge.plan.make import unreadable
 from crm_merge.plan.model import Unfit
 from crm_merge.spec.check import WrongSpec
 
@@ -153,6 +154,8 @@ def planned(
     begun = begin(directory, resume=resume)
     try:
         plan = planning.plan_of(spec, directory)
+        if command[0] == "build" and (problems := unreadable(plan)):
+            raise Unfit("A file has rows that can not be read.", problems)
     except Unfit as unfit:
         begun.give_up()
         return Outcome(ok=False, problems=unfit.problems, transient=unfit.transient)

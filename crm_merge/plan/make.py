@@ -478,3 +478,8 @@ def reject_problem(file: dict[str, Any], max_reject_rate: float) -> str | None:
         f"{file['setting']}: {file['path'].split('/')[-1]}: {file['rejected_rows']} of {file['physical_rows']} rows can not be read ({remedy}):"
         f" {'; '.join(file['first_rejects'])}"
     )
+
+
+def unreadable(plan: Plan) -> list[str]:
+    """Returns why files of a plan have too many rows that can't be read: a merge is refused then."""
+    return [file["reject_problem"] for file in plan.files if file["reject_problem"]]
