@@ -1,4 +1,4 @@
-"""A million rows within the default limit: of people, of one chain, of one hub; and fewer that are wide or long. No time is asserted: figures are in the README."""
+"""A million rows within the default limit: of people, of one chain, of one hub; and fewer that are wide or long. No time is asserted: figures are in docs/limits.md."""
 
 from __future__ import annotations
 
