@@ -7,7 +7,7 @@ export CRM_MERGE_DIR ?= merges/example
 DBT := $(BIN)/dbt
 DBT_ARGS := --project-dir . --profiles-dir profiles
 
-.PHONY: build test test-slow bench lint spark docs dagster lock clean
+.PHONY: build test test-slow bench lint spec spark docs dagster lock clean
 build: $(VENV)/installed  ## set everything up and run the example merge
 	$(BIN)/crm-merge run seeds/example/merge.yml --dir $(CRM_MERGE_DIR)
 
@@ -26,10 +26,20 @@ ROWS ?= 10k 100k 1M 10M
 bench: $(VENV)/installed .venv-bench/installed  ## time and memory against Polars, pandas and DuckDB (benchmarks/README.md)
 	$(BIN)/python benchmarks/merge.py --rows $(ROWS) $(if $(ONLY),--only $(ONLY)) $(if $(FOLDER),--folder $(FOLDER)) $(ARGS)
 
-lint: $(VENV)/installed  ## ruff for Python, sqlfluff for SQL
+# what the macros make is linted as they make it for the example: they are no SQL by themselves
+MADE := target/lint/compiled/crm_merge/models
+lint: $(VENV)/installed  ## ruff, import-linter (the floors) and mypy for Python; sqlfluff for models, tests and the SQL that macros make
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 	$(BIN)/sqlfluff lint models tests --disable-progress-bar
+	CRM_MERGE_DIR=merges/lint $(DBT) --quiet compile --target-path target/lint $(DBT_ARGS)
+	find $(MADE) -name '*.sql' -not -path '*.yml/*' | xargs $(BIN)/sqlfluff lint --templater raw --ignore-local-config --dialect duckdb --disable-progress-bar \
+	  --rules references.from,ambiguous.union,ambiguous.distinct,ambiguous.order_by,structure.unused_cte,convention.not_equal,aliasing.unused
+
+spec: $(VENV)/installed  ## make docs/spec.md anew from the settings
+	$(BIN)/python -m crm_merge.spec.schema > docs/spec.md
 
 PORT ?= 3000
 dagster: $(VENV)/installed  ## the pages and the daemon that run merges; HOME_DIR is the deployment's home, SPECS where specs are dropped

@@ -67,37 +67,44 @@
     {%- do scratch('merge_settled', settled) -%}
   {%- endif -%}
   {%- for level in range(weakest - 1, 0, -1) if left.bad > 0 -%}
-    {%- set part -%}
-      select e.node_a, e.node_b
-      from merge_edges as e
-      inner join merge_settled as a on e.node_a = a.node
-      inner join merge_settled as b on e.node_b = b.node
-      where a.is_quarantined and b.is_quarantined and a.component = b.component and e.tier <= {{ level }}
-      union all
-      select node as node_a, node as node_b from merge_settled where is_quarantined
-    {%- endset -%}
-    {%- do scratch('merge_part', part) -%}
-    {%- do contract('select node_a, node_b from merge_part', 'merge_level') -%}
-    {%- do scratch('merge_bad', bad_components('merge_level', plan)) -%}
-    {%- set next -%}
-      select
-        s.node,
-        coalesce(l.component, s.component) as component,
-        case when l.node is null then s.level else {{ level }} end as level,
-        b.component is not null as is_quarantined,
-        s.split_from,
-        s.split_by
-      from merge_settled as s
-      left join merge_level as l on s.node = l.node
-      left join merge_bad as b on l.component = b.component
-    {%- endset -%}
-    {%- do scratch('merge_next', next) -%}
-    {%- do drop_scratch(['merge_settled']) -%}
-    {%- do run_statement('alter table merge_next rename to merge_settled') -%}
-    {%- set left.bad = query_value('select count(*) from merge_bad') | int -%}
-    {%- do drop_scratch(['merge_part', 'merge_bad']) -%}
+    {%- set left.bad = resolve_again(level, plan) -%}
   {%- endfor -%}
   {%- do return(['merge_edges', 'merge_level', 'merge_split', 'merge_settled'] + (['merge_decided'] if plan.assertions else [])) -%}
+{% endmacro %}
+
+
+{% macro resolve_again(level, plan) %}
+  {#- Takes the components that are bad apart without tiers weaker than a level; returns how many are bad still. -#}
+  {%- set part -%}
+    select e.node_a, e.node_b
+    from merge_edges as e
+    inner join merge_settled as a on e.node_a = a.node
+    inner join merge_settled as b on e.node_b = b.node
+    where a.is_quarantined and b.is_quarantined and a.component = b.component and e.tier <= {{ level }}
+    union all
+    select node as node_a, node as node_b from merge_settled where is_quarantined
+  {%- endset -%}
+  {%- do scratch('merge_part', part) -%}
+  {%- do contract('select node_a, node_b from merge_part', 'merge_level') -%}
+  {%- do scratch('merge_bad', bad_components('merge_level', plan)) -%}
+  {%- set next -%}
+    select
+      s.node,
+      coalesce(l.component, s.component) as component,
+      case when l.node is null then s.level else {{ level }} end as level,
+      b.component is not null as is_quarantined,
+      s.split_from,
+      s.split_by
+    from merge_settled as s
+    left join merge_level as l on s.node = l.node
+    left join merge_bad as b on l.component = b.component
+  {%- endset -%}
+  {%- do scratch('merge_next', next) -%}
+  {%- do drop_scratch(['merge_settled']) -%}
+  {%- do run_statement('alter table merge_next rename to merge_settled') -%}
+  {%- set bad = query_value('select count(*) from merge_bad') | int -%}
+  {%- do drop_scratch(['merge_part', 'merge_bad']) -%}
+  {%- do return(bad) -%}
 {% endmacro %}
 
 
@@ -136,6 +143,32 @@
     select node_b, node_a from crossing
   {%- endset -%}
   {%- do scratch(name ~ '_edges_0', both_ways) -%}
+  {%- set rounds = contraction_rounds(name) -%}
+  {%- do compose_rounds(name, rounds) -%}
+  {%- set named -%}
+    {% if rounds > 0 -%}
+    with smallest as (
+      select representative, min(node) as component from {{ name }}_chosen_0 group by representative
+    ),
+    centres as (
+      select c.node, s.component
+      from {{ name }}_chosen_0 as c
+      inner join smallest as s on c.representative = s.representative
+    )
+    select n.node, coalesce(c.component, n.centre) as component
+    from {{ name }}_nodes as n
+    left join centres as c on n.centre = c.node
+    {%- else -%}
+    select node, centre as component from {{ name }}_nodes
+    {%- endif %}
+  {%- endset -%}
+  {%- do scratch(name, named) -%}
+  {%- do drop_scratch([name ~ '_nodes', name ~ '_edges_' ~ rounds] + ([name ~ '_chosen_0'] if rounds > 0 else [])) -%}
+{% endmacro %}
+
+
+{% macro contraction_rounds(name) %}
+  {#- Moves nodes to their representatives until no edge is left: <name>_chosen_<round> says where each went; returns the number of rounds. -#}
   {%- set state = namespace(round=0, left=query_value('select count(*) from ' ~ name ~ '_edges_0') | int) -%}
   {%- for _ in range(200) if state.left > 0 -%}
     {%- set edges_now = name ~ '_edges_' ~ state.round -%}
@@ -168,9 +201,13 @@
   {%- if state.left > 0 -%}
     {%- do exceptions.raise_compiler_error('connected components did not settle in 200 rounds; please report this') -%}
   {%- endif -%}
+  {%- do return(state.round) -%}
+{% endmacro %}
 
+
+{% macro compose_rounds(name, rounds) %}
   {#- Backwards: a node's end is the end of what it moved to. -#}
-  {%- for round in range(state.round - 2, -1, -1) -%}
+  {%- for round in range(rounds - 2, -1, -1) -%}
     {%- set chosen = name ~ '_chosen_' ~ round -%}
     {%- set later = name ~ '_chosen_' ~ (round + 1) -%}
     {%- set compose -%}
@@ -182,25 +219,6 @@
     {%- do drop_scratch([chosen, later]) -%}
     {%- do run_statement('alter table ' ~ chosen ~ '_ends rename to ' ~ chosen) -%}
   {%- endfor -%}
-  {%- set named -%}
-    {% if state.round > 0 -%}
-    with smallest as (
-      select representative, min(node) as component from {{ name }}_chosen_0 group by representative
-    ),
-    centres as (
-      select c.node, s.component
-      from {{ name }}_chosen_0 as c
-      inner join smallest as s on c.representative = s.representative
-    )
-    select n.node, coalesce(c.component, n.centre) as component
-    from {{ name }}_nodes as n
-    left join centres as c on n.centre = c.node
-    {%- else -%}
-    select node, centre as component from {{ name }}_nodes
-    {%- endif %}
-  {%- endset -%}
-  {%- do scratch(name, named) -%}
-  {%- do drop_scratch([name ~ '_nodes', name ~ '_edges_' ~ state.round] + ([name ~ '_chosen_0'] if state.round > 0 else [])) -%}
 {% endmacro %}
 
 

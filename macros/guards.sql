@@ -72,18 +72,8 @@
 
   must_not_meet as (
     select distinct a.component
-    from (
-      select distinct x.file, x.source_row, c.component
-      from {{ ref('int_assertion_ends') }} as x
-      inner join {{ components }} as c on x.record = c.node
-      where x.decision = 'cannot_link' and x.end_name = 'a'
-    ) as a
-    inner join (
-      select distinct x.file, x.source_row, c.component
-      from {{ ref('int_assertion_ends') }} as x
-      inner join {{ components }} as c on x.record = c.node
-      where x.decision = 'cannot_link' and x.end_name = 'b'
-    ) as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component
+    from {{ ends_in_components('a', components) }} as a
+    inner join {{ ends_in_components('b', components) }} as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component
   )
 
   select
@@ -106,8 +96,8 @@
     ~ " where e.decision = 'must_link'", 'merge_asserted') -%}
   {%- set joined -%}
     select distinct a.file, a.source_row, m.file as other_file, m.source_row as other_row
-    from {{ ends_in_components('a') }} as a
-    inner join {{ ends_in_components('b') }} as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component
+    from {{ ends_in_components('a', 'merge_asserted') }} as a
+    inner join {{ ends_in_components('b', 'merge_asserted') }} as b on a.file = b.file and a.source_row = b.source_row and a.component = b.component
     inner join merge_asserted as c on a.component = c.component
     inner join {{ ref('int_assertion_ends') }} as m on c.node = m.record and m.decision = 'must_link'
     order by 1, 2, 3, 4
@@ -124,8 +114,8 @@
 {% endmacro %}
 
 
-{% macro ends_in_components(end_name) -%}
-  {#- Subquery of the components of must-links that stand at one end of a cannot-link. -#}
-  (select distinct x.file, x.source_row, c.component from {{ ref('int_assertion_ends') }} as x inner join merge_asserted as c on x.record = c.node
+{% macro ends_in_components(end_name, components) -%}
+  {#- Subquery of the components that stand at one end of a cannot-link. -#}
+  (select distinct x.file, x.source_row, c.component from {{ ref('int_assertion_ends') }} as x inner join {{ components }} as c on x.record = c.node
   where x.decision = 'cannot_link' and x.end_name = '{{ end_name }}')
 {%- endmacro %}

@@ -34,69 +34,91 @@
   {%- if sorted or is_view or in_files -%}{%- set target = this.incorporate(type='view') -%}{%- endif -%}
   {%- do drop_other_type(target) -%}
   {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') if not is_finished(0, parts) -%}
-  {%- if sorted -%}
-    {#- Rows that a thread holds while it sorts them: DuckDB's half million take 150 MB and a third more time, but from 100 parts on it
-        closes files at each flush. #}
-    {%- do run_statement('set partitioned_write_flush_threshold = ' ~ (65536 if parts_of(into).n <= 100 else 524288)) -%}
-    {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) if names_parts -%}
-      {%- call statement('part', auto_begin=false) -%}
-        copy (
-          select *, {{ number_of_part(into, config.require('into_key')) }} as {{ into }}
-          from (
-            {{ compiled_code }}
-          ) as rows_of_parts
-        ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ part)) }}
-        (format parquet, partition_by ({{ into }}), overwrite true, compression lz4, preserve_order false)
-      {%- endcall -%}
-      {%- do finish(part, parts) -%}
-    {%- endfor -%}
-    {%- do leave_parts(over) if names_parts -%}
-    {%- do fill_empty_parts(into, compiled_code) -%}
-    {%- call statement('main', auto_begin=false) -%}
-      create or replace view {{ target }} as
-      select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*/{{ into }}=' || coalesce(cast(getvariable('{{ into }}_part') as varchar), '*') || '/*.parquet', hive_partitioning = false)
-    {%- endcall -%}
-  {%- elif in_files -%}
-    {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) if names_parts -%}
-      {%- call statement('part', auto_begin=false) -%}
-        copy (
-          {{ compiled_code }}
-        ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%07d' | format(part) ~ '.parquet')) }}
-        (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
-      {%- endcall -%}
-      {%- do finish(part, parts) -%}
-    {%- endfor -%}
-    {%- do leave_parts(over) if names_parts -%}
-    {%- call statement('main', auto_begin=false) -%}
-      create or replace view {{ target }} as
-      select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.' || {{ file_of_part(over, parts) }} || '.parquet', hive_partitioning = false)
-    {%- endcall -%}
-  {%- elif is_view -%}
-    {%- call statement('main', auto_begin=false) -%}
-      create or replace view {{ target }} as
-      {{ compiled_code }}
-    {%- endcall -%}
-  {%- else -%}
-    {%- for part in range(parts) if not is_finished(part, parts) -%}
-      {%- do enter_part(over, part) if names_parts -%}
-      {%- do run_statement('begin') -%}
-      {%- call statement('main' if loop.last else 'part', auto_begin=false) -%}
-        {{ 'create or replace table ' ~ target ~ ' as' if part == 0 else 'insert into ' ~ target }}
-        {{ compiled_code }}
-      {%- endcall -%}
-      {%- do finish(part, parts) -%}
-      {%- do run_statement('commit') -%}
-    {%- else -%}
-      {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
-    {%- endfor -%}
-    {%- do leave_parts(over) if names_parts -%}
+  {%- set named = over if names_parts else none -%}
+  {%- if sorted -%} {{ write_sorted(target, named, parts, into) }}
+  {%- elif in_files -%} {{ write_files(target, named, parts) }}
+  {%- elif is_view -%} {{ write_view(target) }}
+  {%- else -%} {{ write_table(target, named, parts) }}
   {%- endif -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {%- do persist_docs(target, model) -%}
   {{ return({'relations': [target]}) }}
 {% endmaterialization %}
+
+
+{#- The four ways in which a model's rows are kept. `over` is the kind of parts that it is run over, none where it is run once. -#}
+
+{% macro write_sorted(target, over, parts, into) %}
+  {#- Parquet files of each part of another kind, with a view over them. -#}
+  {#- Rows that a thread holds while it sorts them: DuckDB's half million take 150 MB and a third more time, but from 100 parts on it
+      closes files at each flush. #}
+  {%- do run_statement('set partitioned_write_flush_threshold = ' ~ (65536 if parts_of(into).n <= 100 else 524288)) -%}
+  {%- for part in range(parts) if not is_finished(part, parts) -%}
+    {%- do enter_part(over, part) -%}
+    {%- call statement('part', auto_begin=false) -%}
+      copy (
+        select *, {{ number_of_part(into, config.require('into_key')) }} as {{ into }}
+        from (
+          {{ model.compiled_code }}
+        ) as rows_of_parts
+      ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ part)) }}
+      (format parquet, partition_by ({{ into }}), overwrite true, compression lz4, preserve_order false)
+    {%- endcall -%}
+    {%- do finish(part, parts) -%}
+  {%- endfor -%}
+  {%- do leave_parts(over) -%}
+  {%- do fill_empty_parts(into, model.compiled_code) -%}
+  {%- call statement('main', auto_begin=false) -%}
+    create or replace view {{ target }} as
+    select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*/{{ into }}=' || coalesce(cast(getvariable('{{ into }}_part') as varchar), '*') || '/*.parquet', hive_partitioning = false)
+  {%- endcall -%}
+{% endmacro %}
+
+
+{% macro write_files(target, over, parts) %}
+  {#- A Parquet file for each part, with a view over them. -#}
+  {%- for part in range(parts) if not is_finished(part, parts) -%}
+    {%- do enter_part(over, part) -%}
+    {%- call statement('part', auto_begin=false) -%}
+      copy (
+        {{ model.compiled_code }}
+      ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%07d' | format(part) ~ '.parquet')) }}
+      (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
+    {%- endcall -%}
+    {%- do finish(part, parts) -%}
+  {%- endfor -%}
+  {%- do leave_parts(over) -%}
+  {%- call statement('main', auto_begin=false) -%}
+    create or replace view {{ target }} as
+    select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.' || {{ file_of_part(over, parts) }} || '.parquet', hive_partitioning = false)
+  {%- endcall -%}
+{% endmacro %}
+
+
+{% macro write_view(target) %}
+  {%- call statement('main', auto_begin=false) -%}
+    create or replace view {{ target }} as
+    {{ model.compiled_code }}
+  {%- endcall -%}
+{% endmacro %}
+
+
+{% macro write_table(target, over, parts) %}
+  {#- A table, part by part, each in a transaction of its own. -#}
+  {%- for part in range(parts) if not is_finished(part, parts) -%}
+    {%- do enter_part(over, part) -%}
+    {%- do run_statement('begin') -%}
+    {%- call statement('main' if loop.last else 'part', auto_begin=false) -%}
+      {{ 'create or replace table ' ~ target ~ ' as' if part == 0 else 'insert into ' ~ target }}
+      {{ model.compiled_code }}
+    {%- endcall -%}
+    {%- do finish(part, parts) -%}
+    {%- do run_statement('commit') -%}
+  {%- else -%}
+    {%- call statement('main', auto_begin=false) -%}select 1{%- endcall -%}
+  {%- endfor -%}
+  {%- do leave_parts(over) -%}
+{% endmacro %}
 
 
 {% materialization table, adapter='duckdb' %}

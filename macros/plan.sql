@@ -26,7 +26,7 @@
 {% macro duckdb__read_plan() %}
   {#- The plan of this run, or a refusal with everything that is wrong. -#}
   {%- set names = [] -%}
-  {%- for name in context.keys() if name.split('_')[0] in ['prefer', 'fold', 'keys', 'stages'] -%}{%- do names.append(name) -%}{%- endfor -%}
+  {%- for name in context.keys() if name.split('_')[0] in ['prefer', 'fold', 'keys', 'stages', 'policy'] -%}{%- do names.append(name) -%}{%- endfor -%}
   {%- set request = {
     'spec': var('merge'), 'macros': names,
     'lists': {'group_strategies': group_strategies(), 'needs_forms': needs_forms(), 'needs_extremes': needs_extremes()},

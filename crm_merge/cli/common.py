@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -56,7 +56,7 @@ def read_spec(path: Path, after: str = "") -> dict[str, Any]:
     return wanted
 
 
-def stop(problems: list[str]) -> Any:
+def stop(problems: list[str]) -> NoReturn:
     """Ends with the problems on the error stream and exit code 1."""
     for problem in problems:
         errors.print(f"[red]crm-merge:[/red] {printable(problem)}")

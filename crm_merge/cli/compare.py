@@ -71,8 +71,8 @@ def print_difference(
         )
         screen.print(f"{name}  {printable(f'{place}, {state}')}")
     if all(manifests):
-        specs = [manifest.get("spec") for manifest in manifests]
-        for line in diff.spec_differences(*specs) or ["The specs are the same."]:
+        a, b = (manifest.get("spec") for manifest in manifests)
+        for line in diff.spec_differences(a, b) or ["The specs are the same."]:
             screen.print(f"   {printable(line)}")
     screen.print()
     screen.print(

@@ -83,7 +83,7 @@ def each_file(bar: Progress, wanted: upload.Upload) -> Callable[[upload.Item, in
             task = tasks[item.name]
         bar.advance(task, size)
         bar.advance(overall, size)
-        if bar.tasks and next((one.finished for one in bar.tasks if one.id == task), False):
+        if any(one.id == task and one.finished for one in list(bar.tasks)):
             bar.update(task, visible=False)
 
     return told

@@ -39,8 +39,10 @@ def leave_out_debug_events() -> None:
     """
     from dbt_common.events import base_types, event_manager
 
-    Event, hidden = base_types.BaseEvent, (base_types.EventLevel.DEBUG, base_types.EventLevel.TEST)
-    make, fire = Event.__init__, event_manager.EventManager.fire_event
+    Event: Any = base_types.BaseEvent
+    Manager: Any = event_manager.EventManager
+    hidden = (base_types.EventLevel.DEBUG, base_types.EventLevel.TEST)
+    make, fire = Event.__init__, Manager.fire_event
 
     def make_later(event: Any, *given: Any, **named: Any) -> None:
         if isinstance(event, base_types.DebugLevel):
@@ -61,7 +63,7 @@ def leave_out_debug_events() -> None:
     content.__set_name__(Event, "pb_msg")
     Event.pb_msg = content  # what an event holds, for whoever asks one that was left out
     Event.__init__ = make_later
-    event_manager.EventManager.fire_event = fire_others
+    Manager.fire_event = fire_others
 
 
 def requested() -> dict[str, Any]:

@@ -225,7 +225,7 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
             f" JAVA_HOME is '{environment.get('JAVA_HOME', '')}'. The last that it said: {(said or ['nothing'])[-1][:500]}"
         ]
     if not outcome.ok and not outcome.problems:
-        code = process.returncode
+        code = process.returncode or 0
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
         outcome.problems = [line for line in unread[-5:] if line] or [ended]
     return outcome
@@ -350,10 +350,10 @@ def sentences(message: str, needs: dict[str, int] | None = None) -> list[str]:
         r"No space left|disk quota|max_temp_directory_size|not enough space", message, re.IGNORECASE
     ):
         need = f"; this merge needs about {limits.amount(needs['disk'])} in all" if needs else ""
-        limit = os.environ.get("DUCKDB_TEMP_LIMIT")
-        if limit and "max_temp_directory_size" in message:
+        spilled = os.environ.get("DUCKDB_TEMP_LIMIT")
+        if spilled and "max_temp_directory_size" in message:
             return [
-                f"the merge may spill {limit}, which is too little{need}; give DUCKDB_TEMP_LIMIT more. The engine said: {first_line(message)}"
+                f"the merge may spill {spilled}, which is too little{need}; give DUCKDB_TEMP_LIMIT more. The engine said: {first_line(message)}"
             ]
         return [
             f"a disk is full{need}: make room, or use another disk: --dir (CRM_MERGE_DIR) for the merge, DUCKDB_TEMP_DIR to spill to."

@@ -120,7 +120,8 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-W", QUIET, "-m", "crm_merge.engine.forks", str(address)],
             cwd=PROJECT,
-            env={"MALLOC_ARENA_MAX": "2", **os.environ},
+            # one thread: what several hold at a fork stays held in it
+            env={"MALLOC_ARENA_MAX": "2", **os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -233,18 +234,19 @@ class Listening:
     def become_child(self, descriptors: list[int]) -> None:
         """What the fork does: forgets that it was the server, and runs dbt."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         child.end_with_parent()
         self.selector.close()
         for other in [self.listener, self.woken, self.waker, *self.forks]:
             other.close()
-        for number, descriptor in zip((0, 1), descriptors, strict=True):
-            os.dup2(descriptor, number)
+        os.dup2(descriptors[0], 0)
+        os.dup2(descriptors[1], 1)
         os.dup2(1, 2)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 -- for as long as the process lives
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
         child.work(child.requested(), self.held)
 
     def reap(self) -> None:

@@ -537,14 +537,15 @@ def _editions(connection: duckdb.DuckDBPyConnection, history: Path) -> tuple[lis
             name = EDITION.fullmatch(entry.name)
             if name and entry.is_file(follow_symlinks=False):
                 of_month.setdefault(name[1], []).append((int(name[2] or 1), entry.name))
-    good, bad = [], []
+    good: list[Path] = []
+    bad: list[str] = []
     for _, editions in sorted(of_month.items()):
-        for _, name in sorted(editions, reverse=True):
-            if _is_ours(connection, history / name):
-                good.append(history / name)
+        for _, file in sorted(editions, reverse=True):
+            if _is_ours(connection, history / file):
+                good.append(history / file)
                 break
-            if (history / name).exists():
-                bad.append(name)
+            if (history / file).exists():
+                bad.append(file)
     return good, bad
 
 
@@ -713,12 +714,14 @@ def _tidy(history: Path) -> None:
         for path in history.iterdir():
             name = EDITION.fullmatch(path.name)
             last = newest.get(name[1]) if name else None
+            newest_name = EDITION.fullmatch(last.name) if last else None
             if (
                 not name
                 or not last
+                or not newest_name
                 or path == last
-                or int(name[2] or 1) > int(EDITION.fullmatch(last.name)[2] or 1)
-            ):  # type: ignore[index]
+                or int(name[2] or 1) > int(newest_name[2] or 1)
+            ):
                 continue
             # one that can't be read holds nothing of the newer one, so it is left for a person
             if last.stat().st_mtime < now - OLD_EDITION and _is_ours(connection, path):

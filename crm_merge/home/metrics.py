@@ -199,7 +199,8 @@ def health(figures: Figures) -> tuple[bool, dict[str, Any]]:
     {ok, problems: sentences, home_writable, disk_free_bytes, newest_record_age_seconds (null if none), running_merges (count),
     running (the first 100 names)}.
     """
-    place, problems = figures.home, []
+    place = figures.home
+    problems: list[str] = []
     found: dict[str, Any] = {
         "ok": True, "problems": problems, "home_writable": False, "disk_free_bytes": None,
         "newest_record_age_seconds": None, "running_merges": None, "running": [],
@@ -335,7 +336,7 @@ def server(home: Path, host: str, port: int) -> Server:
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     try:
-        return make_server(host, port, application(Path(home)), server_class=Family, handler_class=Handler)  # type: ignore[return-value]
+        return make_server(host, port, application(Path(home)), server_class=Family, handler_class=Handler)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HomeProblem(

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crm_merge import PROJECT
+from crm_merge.engine import forks
 from crm_merge.home import folders
 
 PATIENCE = 20  # seconds that the deployment's processes have to end when they are told to, and again when they are left over
@@ -88,22 +89,23 @@ def start(host: str, port: int) -> int:
         # ignored by what it starts as well, and one that it handles is not.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: told.append(number))
-        # in a session of its own, so that a terminal's Ctrl-C comes once, from here
-        deployment = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=environment(),
-            start_new_session=True,
-            pass_fds=[lock],  # held as long as either lives
-        )
-        while deployment.poll() is None and not told:
-            time.sleep(0.2)
-        if deployment.poll() is None:
-            deployment.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                deployment.wait(PATIENCE)
-        ended = deployment.poll()
-        end_all_of(deployment.pid)
+        with forks.Server() as server:  # what the deployment's merges are forked from
+            # in a session of its own, so that a terminal's Ctrl-C comes once, from here
+            deployment = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env=environment() | {forks.SOCKET: server.address},
+                start_new_session=True,
+                pass_fds=[lock],  # held as long as either lives
+            )
+            while deployment.poll() is None and not told:
+                time.sleep(0.2)
+            if deployment.poll() is None:
+                deployment.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    deployment.wait(PATIENCE)
+            ended = deployment.poll()
+            end_all_of(deployment.pid)
         return 0 if ended is None else ended
 
 

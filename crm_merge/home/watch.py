@@ -91,7 +91,8 @@ def dropped(known: dict[str, Dropped]) -> Lying:
     """Returns what lies where specs are dropped. ``known``, by name, saves reading specs that did not change, and is renewed."""
     url = folders.specs()
     place = storage.at(url)
-    lying, found = Lying(), {}
+    lying = Lying()
+    found: dict[str, Dropped] = {}
     for entry in place.list(() if place.remote else SUFFIXES):
         shown = f"{url.rstrip('/')}/{entry.name}"
         if place.remote and len(lying.versions) < MOST_LISTED:

@@ -205,7 +205,7 @@ def compare(connection: duckdb.DuckDBPyConnection) -> Difference:
         from difference where column_name is not null group by place, column_name order by place""").fetchall()
     return Difference(
         paired_by,
-        *(counts or (0, 0, 0, 0, 0)),
+        *(counts or (0, 0, 0, 0, 0)),  # type: ignore[call-arg]
         examples,
         per_column,
         [column for column in columns["a"] if column not in shared],

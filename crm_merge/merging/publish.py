@@ -82,7 +82,7 @@ def publish(
             inputs = connection.execute(
                 "select source, path, physical_rows, bytes, sha256 from stg_files order by file_order"
             ).fetchall()
-        manifest = {
+        manifest: dict[str, Any] = {
             **({"spec_file": spec_file} if spec_file else {}),
             "rows": rows[0] if rows else 0,
             "columns": columns,

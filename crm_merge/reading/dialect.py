@@ -350,8 +350,8 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
                 f"{name}: header_line {declared} is blank, inside a quoted cell, or not in the file's first lines"
             )
         dialect.header_line, dialect.header = declared, named(name, declared, found[1])
-        if before := [" ".join(filter(None, row)) for line, row in records if line < declared]:
-            dialect.notes.append(f"skipped before the declared header line: {' / '.join(before)[:120]}")
+        if skipped := [" ".join(filter(None, row)) for line, row in records if line < declared]:
+            dialect.notes.append(f"skipped before the declared header line: {' / '.join(skipped)[:120]}")
         return
     number, cells = records[0]
     refuse_wrapped(name, trial)
@@ -377,9 +377,7 @@ def place_header(name: str, trial: Trial, declared: int | None, known: set[str],
         )
         if certain:
             dialect.header_line, dialect.header = number, named(name, number, cells)
-            before = " / ".join(
-                " ".join(cell for cell in row if cell) for line, row in records if line < number
-            )
+            before = " / ".join(" ".join(cell for cell in row if cell) for at, row in records if at < number)
             dialect.notes.append(f"the header is on line {number}; skipped before it: {before[:120]}")
             return
         break

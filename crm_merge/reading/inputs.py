@@ -11,7 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from crm_merge.reading import FileProblem, places
+from crm_merge.reading import FileProblem
+from crm_merge.reading import places as finding
 from crm_merge.reading import profile as profiles
 
 DECLARED = ("role", "delimiter", "encoding", "header_line", "quoted_newlines")
@@ -31,7 +32,7 @@ class Inputs:
 
     def __init__(self, base: Path, fetched: Path):
         self.base, self.fetched = base, fetched
-        self.found: dict[str, list[places.Place]] = {}
+        self.found: dict[str, list[finding.Place]] = {}
         self.known: dict[str, dict[str, Any]] = {}
 
     def profiled(self, wanted: list[dict[str, Any]]) -> Profiled:
@@ -42,7 +43,7 @@ class Inputs:
         """
         causes: list[FileProblem] = []
         problems: list[str] = []
-        asked: list[tuple[places.Place, dict[str, Any], dict[str, Any]]] = []
+        asked: list[tuple[finding.Place, dict[str, Any], dict[str, Any]]] = []
         for block in wanted:
             try:
                 for place, entry in self.entries(block):
@@ -64,7 +65,7 @@ class Inputs:
         # one problem that stays makes waiting for the others useless
         return Profiled(files, problems, bool(causes) and all(problem.transient for problem in causes))
 
-    def entries(self, block: dict[str, Any]) -> list[tuple[places.Place, dict[str, Any]]]:
+    def entries(self, block: dict[str, Any]) -> list[tuple[finding.Place, dict[str, Any]]]:
         """Returns the files that a block of the spec names, each with its entry; raises FileProblem."""
         found = self.places(block["path"])
         if block["role"] == "original" and len(found) > 1:
@@ -79,13 +80,13 @@ class Inputs:
             entries.append((place, entry))
         return entries
 
-    def places(self, path: str) -> list[places.Place]:
+    def places(self, path: str) -> list[finding.Place]:
         """Finds the files of a path, once."""
         if path not in self.found:
-            self.found[path] = places.find(path, self.base, self.fetched)
+            self.found[path] = finding.find(path, self.base, self.fetched)
         return self.found[path]
 
-    def profile(self, place: places.Place, wanted: dict[str, Any]) -> dict[str, Any]:
+    def profile(self, place: finding.Place, wanted: dict[str, Any]) -> dict[str, Any]:
         """Profiles a file, once."""
         declared = {name: wanted[name] for name in DECLARED if wanted.get(name) is not None}
         key = json.dumps([str(place.path), place.partitions, declared])
@@ -120,7 +121,7 @@ def changed(files: list[dict[str, Any]]) -> list[str]:
         try:
             same = profiles.fingerprint(Path(file["path"])) == file["fingerprint"]
             if "://" not in file["shown"]:
-                places.check_allowed(Path(file["path"]), file["shown"])
+                finding.check_allowed(Path(file["path"]), file["shown"])
         except FileProblem:
             same = False
         if not same:

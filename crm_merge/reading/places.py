@@ -626,7 +626,7 @@ class _Retry(urllib3.Retry):
     def increment(self, *args: Any, error: Exception | None = None, **others: Any) -> Any:
         if _bad_certificate(error):
             raise error  # type: ignore[misc]
-        return super().increment(*args, error=error, **others)
+        return super().increment(*args, error=error, **others)  # type: ignore[misc]
 
 
 def _bad_certificate(error: BaseException | None) -> str:

@@ -103,7 +103,7 @@ def open_unpacked(path: Path, kind: str) -> IO[bytes]:
             return gzip.open(path, "rb")  # type: ignore[return-value]
         if kind == "zstd":
             options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
-            return zstd.ZstdFile(path, "r", options=options)  # type: ignore[return-value]
+            return zstd.ZstdFile(path, "r", options=options)  # type: ignore[call-overload]
         return path.open("rb", buffering=0)
     except OSError as error:
         raise FileProblem(f"{path.name} can't be read: {error.strerror}") from None

@@ -39,7 +39,8 @@ def checked(written: Any, names: spec_names.Names | None = None) -> Spec:
             ]
         )
     given = filled(written)
-    files = given.get("enriched") if isinstance(given.get("enriched"), list) else []
+    enriched = given.get("enriched")
+    files = enriched if isinstance(enriched, list) else []
     vendors = [file["name"] for file in files if isinstance(file, dict) and isinstance(file.get("name"), str)]
     context = {"names": names or spec_names.of_project(), "vendors": vendors}
     mistakes: list[Mistake] = []
@@ -96,8 +97,9 @@ def what_is_missing(path: tuple[str | int, ...]) -> str:
     """Returns what is said of a setting that has to be there and is not."""
     if len(path) == 1:
         return "missing; a merge needs original, enriched and match_on"
-    said = [getattr(rule, "func", None) for rule in block_at(path[:-1]).model_fields[str(path[-1])].metadata]
-    accepted = next((rule.accepted for rule in said if hasattr(rule, "accepted")), "")
+    rules = block_at(path[:-1]).model_fields[str(path[-1])].metadata
+    said = [getattr(getattr(rule, "func", None), "accepted", "") for rule in rules]
+    accepted = next(filter(None, said), "")
     return f"missing; {accepted}" if accepted else "missing"
 
 

@@ -20,7 +20,7 @@ COMPARISONS = ("exact", "normalized")  # of columns: how, not which
 @dataclass(frozen=True)
 class Names:
     """Names in order: all strategies, those that can choose a whole row, key types; strategies that make a value of all candidates, that compare what
-    cells say, and that compare them with the least and the greatest."""
+    cells say, and that compare them with the least and the greatest; policies."""
 
     strategies: tuple[str, ...]
     group_strategies: tuple[str, ...]
@@ -28,12 +28,16 @@ class Names:
     folds: tuple[str, ...] = ()
     needs_forms: tuple[str, ...] = ()
     needs_extremes: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ("fill", "replace", "suffix", "update")
 
 
 def of_macros(macros: Iterable[str], lists: Mapping[str, Sequence[str]]) -> Names:
-    """Returns the names that macros of these names give: ``prefer_<strategy>``, ``fold_<strategy>``, ``keys_<type>``, ``stages_<type>``; ``lists``
+    """Returns the names that macros of these names give: ``prefer_<strategy>``, ``fold_<strategy>``, ``keys_<type>``, ``stages_<type>``,
+    ``policy_<name>``; ``lists``
     are what the macros of LISTS say."""
-    named: dict[str, set[str]] = {"prefer": set(), "fold": set(), "keys": set(), "stages": set()}
+    named: dict[str, set[str]] = {
+        "prefer": set(), "fold": set(), "keys": set(), "stages": set(), "policy": set(),
+    }  # fmt: skip
     for macro in macros:
         kind, _, name = macro.partition("_")
         named.get(kind, set()).add(name)
@@ -45,6 +49,7 @@ def of_macros(macros: Iterable[str], lists: Mapping[str, Sequence[str]]) -> Name
         tuple(sorted(named["fold"])),
         tuple(lists["needs_forms"]),
         tuple(lists["needs_extremes"]),
+        tuple(sorted(named["policy"])),
     )
 
 

@@ -88,7 +88,7 @@ def kind(field: FieldInfo) -> str:
 
 def schema_of(field: FieldInfo) -> Any:
     """Returns the schema of one setting, without those of blocks in it."""
-    for block in of.Spec, *(one for _, one, _ in BLOCKS):
+    for _, block, _ in BLOCKS:
         for name, other in block.model_fields.items():
             if other is field:
                 return block.model_json_schema()["properties"][name]

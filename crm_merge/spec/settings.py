@@ -26,7 +26,6 @@ from crm_merge import reference
 from crm_merge.spec.mistakes import error, shown, unknown
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
-POLICIES = ("fill", "update", "suffix", "replace")
 FORMATS = ("csv", "parquet")
 # Keys that strangers share: a landline, a company's web site, its page on LinkedIn.
 WEAK_TYPES = ("phone", "domain", "linkedin")
@@ -62,6 +61,12 @@ def as_written(value: Any, handler: Callable[[Any], Any]) -> Any:
     """Takes a number as it is written: 10 is not 10.0."""
     handler(value)
     return value
+
+
+def context_of(info: ValidationInfo) -> dict[str, Any]:
+    """Returns what is known beside the spec: the names that macros give, and the vendors of the spec."""
+    assert info.context is not None
+    return info.context
 
 
 def yes_or_no(value: Any) -> bool:
@@ -127,7 +132,7 @@ def one_sign(value: Any) -> str:
 
 def known_strategy(value: Any, info: ValidationInfo) -> Any:
     """Takes the name of a strategy, or {name: argument} of those that want one."""
-    names, vendors = info.context["names"].strategies, info.context["vendors"]
+    names, vendors = context_of(info)["names"].strategies, context_of(info)["vendors"]
     name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
     argument = value[name] if isinstance(value, dict) and len(value) == 1 else None
     if not isinstance(name, str) or name not in names:
@@ -150,17 +155,18 @@ def known_strategy(value: Any, info: ValidationInfo) -> Any:
 
 def strategy_of_rows(value: Any, info: ValidationInfo) -> Any:
     """Takes a strategy that can choose a whole row."""
-    names = info.context["names"].group_strategies
+    names = context_of(info)["names"].group_strategies
     name = next(iter(value)) if isinstance(value, dict) and value else value
     if name not in names:
         raise unknown(f"'{name}' can not choose a row", name, names)
     return known_strategy(value, info)
 
 
-def known_policy(value: Any) -> str:
+def known_policy(value: Any, info: ValidationInfo) -> str:
     """Takes the name of a policy."""
-    if value not in POLICIES:
-        raise unknown(f"unknown policy '{value}'", value, POLICIES)
+    policies = context_of(info)["names"].policies
+    if value not in policies:
+        raise unknown(f"unknown policy '{value}'", value, policies)
     return str(value)
 
 
@@ -229,7 +235,7 @@ Word = Annotated[str, BeforeValidator(as_text), told(expected="the name of a col
 STRATEGY_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
 Strategy = Annotated[Any, BeforeValidator(known_strategy), WithJsonSchema(STRATEGY_SCHEMA)]
 RowStrategy = Annotated[Any, BeforeValidator(strategy_of_rows), WithJsonSchema(STRATEGY_SCHEMA)]
-Policy = Annotated[Literal["fill", "update", "suffix", "replace"], BeforeValidator(known_policy)]
+Policy = Annotated[str, BeforeValidator(known_policy)]
 Format = Annotated[Literal["csv", "parquet"], BeforeValidator(known_format)]
 
 
@@ -374,7 +380,7 @@ def forms_of_a_key(types: tuple[str, ...]) -> str:
 
 def known_key(value: Any, info: ValidationInfo) -> Any:
     """Takes the name of a key type."""
-    types = info.context["names"].key_types
+    types = context_of(info)["names"].key_types
     if value not in types:
         raise error(f"unknown key '{value}'; accepted: {forms_of_a_key(types)}")
     return value
@@ -393,7 +399,7 @@ def form_of_key(value: Any) -> str:
 
 def type_key(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
     """Takes {type: a key type}."""
-    types = info.context["names"].key_types
+    types = context_of(info)["names"].key_types
     if not isinstance(value, dict) or value.get("type") not in types:
         raise error(f"expected a key, found {shown(value)}; accepted: {forms_of_a_key(types)}")
     return handler(value)
