@@ -36,10 +36,14 @@
 
 
 {% macro phone_regions() %}
-  {#- The seed's rows, and them by country code. -#}
-  {%- set rows = fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) -%}
+  {#- The seed's rows, and them by country code: all, or of a file with few numbers those of the codes that they can have. -#}
+  {%- set wanted = merge_plan().get('phone_codes') -%}
+  {%- set rows = [] -%}
   {%- set codes = {} -%}
-  {%- for row in rows -%}{%- do codes.setdefault(row.country_code, []).append(row) -%}{%- endfor -%}
+  {%- for row in fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) if wanted is none or row.country_code in wanted -%}
+    {%- do rows.append(row) -%}
+    {%- do codes.setdefault(row.country_code, []).append(row) -%}
+  {%- endfor -%}
   {%- do return({'rows': rows, 'codes': codes}) -%}
 {% endmacro %}
 
@@ -241,3 +245,13 @@
   {%- for r in regions.codes[code] if r[column] and r[column] not in found -%}{%- do found.append(r[column]) -%}{%- endfor -%}
   {{ found | join('|') }}
 {%- endmacro %}
+
+
+{% macro find_phone_codes(file, plan, path) %}
+  {#- Says of which country codes the rules are wanted from here on: of those that the numbers of a file can have, or of all where there are many. -#}
+  {%- set headers = [] -%}
+  {%- for h in plan.headers if h.k == file.k -%}{%- do headers.append(h) -%}{%- endfor -%}
+  {%- if 'phone' in headers | map(attribute='key_type') -%}
+    {%- do plan.update({'phone_codes': fromjson(query_value('select crm_phone_codes(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
+  {%- endif -%}
+{% endmacro %}

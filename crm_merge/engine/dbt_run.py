@@ -173,6 +173,7 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
     directory, target, process, environment = begun.directory, begun.target, begun.process, begun.environment
     arguments = [
         *("--log-format", "json", "--log-level", "info", "--no-write-json"),
+        *(["--log-level-file", "debug"] if os.environ.get("CRM_MERGE_DEBUG") else []),
         *("--log-path", str(directory / "logs"), *command),
         *manifest.arguments(),
         *("--target", target, "--target-path", str(directory / TARGET_PATHS[target])),

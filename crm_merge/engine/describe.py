@@ -4,22 +4,17 @@ read once, and nothing is merged; DuckDB works in this process, without dbt."""
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from crm_merge import reference
-from crm_merge.engine import planning
+from crm_merge.engine import phones, planning
 from crm_merge.engine.words import Refused, Words, opened
 from crm_merge.plan.model import Unfit
 from crm_merge.spec.check import WrongSpec
-
-FEW_PHONES = 100_000  # cells: up to so many it is found out which country codes occur, so that the others' rules need not be written
 
 
 def described(plan: dict[str, Any], directory: Path, preview: int = 3) -> list[dict[str, Any]]:
@@ -31,15 +26,12 @@ def described(plan: dict[str, Any], directory: Path, preview: int = 3) -> list[d
     """
     (directory / ".crm-merge" / "landing").mkdir(parents=True, exist_ok=True)
     with opened(directory) as connection:
-        regions = Regions(connection, plan)
-        words = Words(connection, plan, {"phone_regions": regions.needed})
+        words = Words(connection, plan)
         words.say("land_assertions")
-        return [of_file(file, plan, words, regions, preview) for file in plan["files"]]
+        return [of_file(file, plan, words, preview) for file in plan["files"]]
 
 
-def of_file(
-    file: dict[str, Any], plan: dict[str, Any], words: Words, regions: Regions, preview: int
-) -> dict[str, Any]:
+def of_file(file: dict[str, Any], plan: dict[str, Any], words: Words, preview: int) -> dict[str, Any]:
     """Returns what there is to say of one file."""
     problems: list[str] = []
     path = words.say("readable_path", file, plan, problems)
@@ -48,7 +40,7 @@ def of_file(
     rows: list[list[str | None]] = []
     if not problems:
         read = words.say("read_file", file, path)
-        regions.look_at(file, read, words)
+        plan["phone_codes"] = phones.codes(file, plan, read, words)
         parsed, shares = shares_of(file, plan, words, path, tiers)
         cells = ", ".join(f"c{place}" for place in range(1, len(file["header"]) + 1))
         rows = [list(row) for row in words.query_rows(f"select {cells} from {read} limit {preview}")]  # noqa: S608 -- made of names of ours
@@ -86,61 +78,6 @@ def shares_of(
     parsed, *with_key = found
     shares = {tier["label"]: n / parsed if parsed else None for tier, n in zip(tiers, with_key, strict=True)}
     return parsed, shares
-
-
-class Regions:
-    """The regions whose rules the phone numbers of a file need: all, or of few cells those of the country codes that occur. The rules of all
-    take a megabyte of SQL for each column."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: dict[str, Any]):
-        self.connection, self.plan = connection, plan
-        self.rows = list(reference.rows("phone_regions"))
-        self.codes = {row["country_code"] for row in self.rows}
-        self.wanted = self.codes
-
-    def needed(self) -> dict[str, Any]:
-        """Stands for the macro phone_regions: the rows, and them by country code."""
-        rows = [
-            {name: value or None for name, value in row.items()}
-            for row in self.rows
-            if row["country_code"] in self.wanted
-        ]
-        codes: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            codes.setdefault(str(row["country_code"]), []).append(row)
-        return {"rows": rows, "codes": codes}
-
-    def look_at(self, file: dict[str, Any], read: str, words: Words) -> None:
-        """Finds out which country codes the numbers of a file may have: that of its region, of its rows' countries, and what follows a + or an
-        international prefix."""
-        self.wanted = self.codes
-        headers = [header for header in self.plan["headers"] if header["k"] == file["k"]]
-        phones = [f"c{header['position']}" for header in headers if header["key_type"] == "phone"]
-        if not phones or file["physical_rows"] * len(phones) > FEW_PHONES:
-            return
-        regions = {file["region"]} if file["region"] else set()
-        for header in headers:
-            if header["is_country"]:
-                region = words.say("region_of_country", f"c{header['position']}")
-                regions |= {row[0] for row in words.query_rows(f"select distinct {region} from {read}")}  # noqa: S608
-        own = [row for row in self.rows if row["region"] in regions]
-        prefixes = {row["international_prefix"] for row in own if row["international_prefix"]} | {"00", "011"}
-        wanted = {row["country_code"] for row in own}
-        for phone in phones:
-            digits = words.say("phone_digits", phone)
-            for (number,) in words.query_rows(f"select distinct {digits} from {read}"):  # noqa: S608
-                for found in self.readings(number or "", prefixes):
-                    wanted.update(found[:length] for length in (1, 2, 3))
-        self.wanted = wanted & self.codes or {"1"}
-
-    @staticmethod
-    def readings(number: str, prefixes: set[str]) -> Iterator[str]:
-        """Yields what may be a number with its country code."""
-        if number.startswith("+"):
-            yield number.lstrip("+")
-        for prefix in prefixes:
-            if found := re.match(f"[+]*(?:{prefix})([1-9].*)", number):
-                yield found[1]
 
 
 def looked_at(spec: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:

@@ -272,11 +272,13 @@ class Listening:
 def main(address: str) -> None:
     """Imports dbt, parses the project in a process of its own if nobody has, loads it, says that it is ready, and forks."""
     child.end_with_parent(signal.SIGTERM)
-    import dbt.adapters.duckdb.impl
+    import dbt.adapters.sql.impl
     import dbt.cli.main
     import dbt.parser.manifest  # noqa: F401
 
-    from crm_merge.engine import manifest, plugin  # noqa: F401
+    # not DuckDB, which begins a thread when it is imported
+    from crm_merge.engine import manifest
+    from crm_merge.spec import check  # noqa: F401
 
     number = manifest.number("duckdb")
     subprocess.run(
