@@ -118,7 +118,11 @@ def forked_by(server: forks.Server) -> list[int]:
     """The processes that a server has forked and that have not ended."""
     found = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)
     pids = [int(pid) for pid in found.stdout.split()]
-    return [pid for pid in pids if b"resource_tracker import main" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        pid
+        for pid in pids
+        if b"resource_tracker import main" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 def test_merges_forked_side_by_side_publish_what_a_cold_start_does(tmp_path):
