@@ -7,6 +7,8 @@ from functools import cache
 
 from crm_merge import PROJECT
 
+# The delimiters that have a name.
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 FOLDER = PROJECT / "seeds" / "reference"
 
 

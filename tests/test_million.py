@@ -11,13 +11,16 @@ import sys
 import duckdb
 import pytest
 
+from crm_merge.engine import forks
 from tests.conftest import PROJECT
 
 ROWS = 1_000_000
 
 
 def crm_merge(spec, folder, under=(), **settings):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DUCKDB_")}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("DUCKDB_", forks.SOCKET))
+    }
     return subprocess.run(
         [*under, PROJECT / ".venv/bin/crm-merge", "run", spec, "--dir", folder / "m"],
         capture_output=True,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm_merge.canonical import canonical
 from crm_merge.engine import planning
 from crm_merge.plan import parts
-from crm_merge.plan.columns import canonical, named
+from crm_merge.plan.columns import named
 from crm_merge.plan.make import Machine, made
 from crm_merge.plan.model import Unfit, Widths
 from crm_merge.spec.check import checked

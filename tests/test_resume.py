@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from benchmarks import workload
-from crm_merge.engine import dbt_run
+from crm_merge.engine import dbt_run, forks
 from crm_merge.spec import yaml_file
 from tests.conftest import PROJECT
 
@@ -49,7 +49,10 @@ def files(tmp_path_factory):
 def begin(spec: Path, place: Path, *arguments: str, **settings: str) -> subprocess.Popen:
     """Starts crm-merge run as the leader of a process group of its own."""
     command = [sys.executable, "-m", "crm_merge.cli", "run", str(spec), "--dir", str(place), *arguments]
-    environment = os.environ | {"DUCKDB_THREADS": "2", "CRM_MERGE_PART_ROWS": "700"} | settings
+    # not forked: a run is killed with all its processes at once
+    environment = (
+        os.environ | {"DUCKDB_THREADS": "2", "CRM_MERGE_PART_ROWS": "700", forks.SOCKET: ""} | settings
+    )
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ import duckdb
 import pytest
 import yaml
 
-from crm_merge.engine import dbt_run
+from crm_merge.engine import dbt_run, forks
 from tests.conftest import PROJECT
 from tests.servers import ACCESS_KEY, SECRET_KEY, s3_server
 
@@ -35,6 +35,7 @@ export: {to: "s3://bucket/out/", formats: [csv, parquet], partition_by: [city]}
 def settings(tmp_path):
     """The environment of a process whose only settings for AWS are those of the tests' server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CRM_MERGE_"))}
+    kept[forks.SOCKET] = os.environ[forks.SOCKET]
     return kept | {
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),

@@ -195,8 +195,8 @@ def test_a_strategy_of_another_project_is_accepted():
 
 
 WRONG_YAML = {
-    "a tab": ("original:\n\tpath: a.csv\n", ["line 2, column 1", "a tab stands where YAML takes spaces only"]),
-    "indentation": ("original: {path: a}\n  region: US\n", ["line 2, column 3", "its indentation does not fit the lines above"]),
+    "a tab": ("original:\n\tpath: a.csv\n", ["line 2: not valid YAML", "(column 1)", "a tab stands where YAML takes spaces only"]),
+    "indentation": ("original: {path: a}\n  region: US\n", ["line 2: not valid YAML", "(column 3)", "its indentation does not fit the lines above"]),
     "a bracket": ("match_on: [email\nregion: US\n", ["line 2", "not valid YAML"]),
     "twice": ("region: US\nregion: FR\n", ["line 2: 'region' stands twice in one block"]),
     "an alias": ("original: {path: *.csv}\n", ["line 1", "not valid YAML", "quotes"]),

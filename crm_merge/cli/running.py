@@ -19,6 +19,7 @@ from crm_merge.cli.common import interrupted, printable, progress, screen, sendi
 from crm_merge.engine import dbt_run, describe, limits, spark
 from crm_merge.merging import protect, publish, steps
 from crm_merge.reading import FileProblem
+from crm_merge.reading.dialect import WORDS
 from crm_merge.spec import yaml_file
 
 STAGES = {
@@ -252,14 +253,13 @@ def unsafe_ids(total: dict[str, Any]) -> list[str]:
 
 def show_file(file: dict[str, Any]) -> list[str]:
     """Prints how one file is read; returns its problems."""
-    names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
     dialect = file["dialect"]
     how = [{"json": "JSON lines", "parquet": "Parquet"}.get(file["format"], "CSV")]
     how += [file["compression"]] if file["compression"] != "plain" else []
     if dialect:
         how += [
             file["encoding"],
-            f"separated by {names.get(dialect['delimiter'], repr(dialect['delimiter']))}",
+            f"separated by {WORDS.get(dialect['delimiter'], repr(dialect['delimiter']))}",
         ]
         how += [f"header on line {dialect['header_line']}" if dialect["header_line"] else "no header"]
         how += [f"lines end with {file['line_ends']}"] if file["line_ends"] != "see notes" else []

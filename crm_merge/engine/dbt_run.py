@@ -77,6 +77,7 @@ class Begun:
 
     def give_up(self) -> None:
         """Ends the process, which was told nothing."""
+        self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
@@ -154,15 +155,20 @@ def planned(
     begun = begin(directory, resume=resume)
     try:
         plan = planning.plan_of(spec, directory)
+        begun.environment[planning.PLAN] = str(planning.keep(plan, spec, directory))
         if command[0] == "build" and (problems := unreadable(plan)):
             raise Unfit("A file has rows that can not be read.", problems)
     except Unfit as unfit:
         begun.give_up()
         return Outcome(ok=False, problems=unfit.problems, transient=unfit.transient)
+    except OSError as error:
+        begun.give_up()
+        return Outcome(
+            ok=False, problems=[f"the merge directory {directory} can't be written to: {error.strerror}"]
+        )
     except BaseException:
         begun.give_up()
         raise
-    begun.environment[planning.PLAN] = str(planning.keep(plan, spec, directory))
     del plan
     return (yield from stream(command, begun, spec))
 

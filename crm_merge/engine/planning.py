@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crm_merge import PROJECT
+from crm_merge import PROJECT, reference
 from crm_merge.engine import limits
 from crm_merge.engine.words import Words, opened
 from crm_merge.plan.make import Machine, made
@@ -19,7 +19,7 @@ from crm_merge.reading.inputs import Inputs
 from crm_merge.spec.check import WrongSpec, checked
 from crm_merge.spec.mistakes import Mistake
 from crm_merge.spec.names import Names, of_project
-from crm_merge.spec.settings import DELIMITERS, File, Spec
+from crm_merge.spec.settings import File, Spec
 
 PLAN = "CRM_MERGE_PLAN"  # the environment variable that names the file of a plan
 NOT_USABLE = "The merge spec can not be used."
@@ -122,7 +122,7 @@ def described(file: File, role: str, name: str, setting: str, spec: Spec) -> dic
     """Returns what the spec says of a file, with what it is in the merge."""
     block = file.model_dump(exclude_unset=True) | {"role": role, "name": name, "setting": setting}
     if file.delimiter:
-        block["delimiter"] = DELIMITERS.get(file.delimiter, file.delimiter)
+        block["delimiter"] = reference.DELIMITERS.get(file.delimiter, file.delimiter)
     return block | {"region": file.region or spec.region or None}
 
 

@@ -188,6 +188,7 @@ class Plugin(BasePlugin):
             "seeds/reference/*.csv",
             "crm_merge/reading/*.py",
             "crm_merge/plan/*.py",
+            "crm_merge/*.py",
         ):
             for file in sorted(PROJECT.glob(pattern)):
                 found.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())

@@ -21,13 +21,14 @@ from crm_merge.home import folders
 from crm_merge.merging import protect
 from crm_merge.reading import FileProblem, NotThere, places, storage
 from crm_merge.spec import yaml_file
+from crm_merge.spec.check import schedule_mistakes
+from crm_merge.spec.settings import DEFAULT_MINUTES, MOST_MINUTES
 
 SUFFIXES = (".yml", ".yaml")
 LONGEST_SPEC = 4_000_000  # bytes
 MOST_SPECS, MOST_LISTED = 10_000, 200_000
 FORGOTTEN = 90 * 86400.0  # seconds after which a spec that is gone is as one that never was
 SETTLED = 5.0  # seconds that a file on a disk must have been left alone: nobody says when it is complete
-DEFAULT_MINUTES = 30
 
 
 class SpecMissing(Exception):
@@ -148,8 +149,8 @@ def read(place: storage.Place, url: str, entry: storage.Entry) -> Dropped:
         spec.spec = confined(
             yaml_file.anchored(yaml_file.written(text, shown), shown, shown.rpartition("/")[0]), shown
         )
-        if "schedule" in spec.spec and (wrong := schedule_problem(spec.spec["schedule"])):
-            spec.problem = yaml_file.located(wrong, shown, text)
+        if "schedule" in spec.spec and (wrong := schedule_mistakes(spec.spec["schedule"])):
+            spec.problem = yaml_file.told(wrong, shown, text)[0]
     except UnicodeDecodeError:
         spec.problem = f"{shown} is not UTF-8 text"
     except yaml_file.SpecProblem as problem:
@@ -339,28 +340,11 @@ def last_tick(schedule: Any, now: datetime) -> float | None:
         return None
 
 
-def schedule_problem(schedule: Any) -> str:
-    """Returns what is wrong with a spec's schedule that its shape does not show, or ''."""
-    block = schedule if isinstance(schedule, dict) else {"cron": schedule}
-    zone = str(block.get("timezone") or "UTC")
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
-        return (
-            f"schedule.timezone: there is no time zone '{zone[:80]}'; accepted: a name such as Europe/Berlin"
-        )
-    try:
-        next(CronSim(str(block.get("cron")).strip(), datetime.now(timezone.utc)))
-    except (CronSimError, StopIteration):
-        return f"schedule: '{block.get('cron')}' is never due; accepted: the five fields of cron, such as 0 6 * * *"
-    return ""
-
-
 def time_limit(spec: dict[str, Any]) -> float:
     """Returns how many minutes a merge may take."""
     minutes = spec.get("time_limit_minutes", DEFAULT_MINUTES)
     is_number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
-    return float(minutes) if is_number and 0 < minutes <= 10080 else float(DEFAULT_MINUTES)
+    return float(minutes) if is_number and 0 < minutes <= MOST_MINUTES else float(DEFAULT_MINUTES)
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from crm_merge import reference
-from crm_merge.plan.letters import RANGES
-
-# Capital letters that Python 3.14 knows, and the engine does not.
-LATER_CAPITALS = frozenset("\ua7cb\ua7cc\ua7da\ua7dc") | {chr(code) for code in range(0x10D50, 0x10D66)}
+from crm_merge.canonical import canonical
 
 
 @dataclass
@@ -33,44 +28,6 @@ class Header:
     is_name: bool = False
     is_country: bool = False
     policy: str | None = None
-
-
-@lru_cache(maxsize=1)
-def _ranges() -> tuple[list[int], list[int]]:
-    pairs = [part.partition("-") for part in RANGES.split()]
-    return [int(first, 16) for first, _, _ in pairs], [int(last or first, 16) for first, _, last in pairs]
-
-
-@lru_cache(maxsize=4096)
-def is_letter(character: str) -> bool:
-    """Says whether a character is a letter, a mark of one, or a digit."""
-    firsts, lasts = _ranges()
-    place = bisect_right(firsts, ord(character)) - 1
-    return place >= 0 and ord(character) <= lasts[place]
-
-
-def composed(text: str) -> str:
-    """Returns a text as NFC; characters that the engine does not know stay as they are, and combine with nothing."""
-    pieces: list[str] = [""]
-    for character in text:
-        if character > "\u02ff" and not is_letter(character) and unicodedata.category(character)[0] in "LM":
-            pieces += [character, ""]
-        else:
-            pieces[-1] += character
-    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
-
-
-def lowered(character: str) -> str:
-    """Returns a character in lower case, always one: where it stands in a word counts for nothing."""
-    if character in LATER_CAPITALS:
-        return character
-    return "i" if character == "\u0130" else character.lower()
-
-
-def canonical(text: str) -> str:
-    """Returns a name in lower case, with ``_`` for each run of what is no letter or digit, and none at its ends."""
-    letters = [lowered(character) for character in composed(text)]
-    return re.sub("_+", "_", "".join(c if is_letter(c) else "_" for c in letters)).strip("_")
 
 
 def named(files: Iterable[tuple[int, list[str], dict[str, str]]]) -> list[Header]:

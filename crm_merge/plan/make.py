@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from crm_merge.canonical import canonical
 from crm_merge.plan import columns as naming
 from crm_merge.plan import parts, sizes
 from crm_merge.plan.columns import Header
@@ -112,7 +113,7 @@ class Planner:
                 header = written if written in file["header"] else texts[0]
                 if column is not None:
                     declared[header] = column
-                if column is not None and not naming.canonical(column):
+                if column is not None and not canonical(column):
                     self.problems.append(
                         f"{file['setting']}.columns: '{written}' is mapped to '{column}', which holds no letter or digit"
                     )

@@ -8,10 +8,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from crm_merge import reference
 from crm_merge.reading import FileProblem
 from crm_merge.reading.lines import ADDRESS, NUMBER, Names, blank_words, is_rule, looks_like_data
 
-WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+WORDS = {sign: word for word, sign in reference.DELIMITERS.items()}
 LETTERS, DIGITS = re.compile(r"[^\W\d]+"), re.compile(r"\d+")
 RARE = "^~:\x1f\x01"  # asked only where none of the usual four makes columns
 SAMPLE_RECORDS = 1000

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from crm_merge import PROJECT
-
-REFERENCE = PROJECT / "seeds" / "reference"
+from crm_merge import reference
 
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+|www\.\S+", re.IGNORECASE)
 NUMBER = re.compile(r"[-+(]?[\d][\d\s().,/:+-]*")
@@ -120,5 +117,4 @@ class Names:
 @lru_cache(maxsize=1)
 def blank_words() -> set[str]:
     """Returns the words that stand for a blank cell, lower-case."""
-    with (REFERENCE / "blank_sentinels.csv").open(encoding="utf-8", newline="") as file:
-        return {row[0].lower() for row in list(csv.reader(file))[1:]}
+    return {word.lower() for word in reference.column("blank_sentinels", "sentinel")}

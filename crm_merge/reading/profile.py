@@ -7,12 +7,13 @@ import csv
 import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from crm_merge import reference
+from crm_merge.canonical import canonical
 from crm_merge.reading import (
     FileProblem,
     dialect,
@@ -87,7 +88,7 @@ class Look:
     """What the lines of a regular file say: which may be no rows, and which only look strange."""
 
     def __init__(self, shape: dialect.Dialect):
-        self.names = lines.Names(shape.header, known_columns(), plain_name)
+        self.names = lines.Names(shape.header, known_columns(), canonical)
         self.usual = shape.usual
         self.strange, self.example = 0, []  # type: ignore[var-annotated]
 
@@ -218,7 +219,7 @@ def profile_csv(
             f"{name} holds NUL bytes near its start: it is damaged, or in an encoding to be declared"
         )
     text = sample.decode("utf-8" if codec == "utf-8-sig" else codec, "replace")
-    shape = dialect.detect(name, text, whole, file, known_columns(), plain_name)
+    shape = dialect.detect(name, text, whole, file, known_columns(), canonical)
     width = len(shape.header)
     digest, decodes = Digest(), Decodes(codec)
     as_it_is = codec in ("utf-8", "utf-8-sig") or streams.is_single_byte(codec)
@@ -297,7 +298,7 @@ def reader(found: dict[str, Any], name: str, file: dict[str, Any]) -> repair.Rea
     codec = found["encoding"] if streams.is_single_byte(found["encoding"]) else "utf-8"
     return repair.Reader(
         name, dialect.Dialect(**found["dialect"]), codec, file.get("role") == "original",
-        bool(file.get("quoted_newlines")), known_columns(), plain_name,
+        bool(file.get("quoted_newlines")), known_columns(), canonical,
     )  # fmt: skip
 
 
@@ -391,17 +392,11 @@ def copy(found: dict[str, Any], path: Path, file: dict[str, Any], to: Path, reje
 # -- Names that people give to columns: what makes sure that a line is a header --
 
 
-def plain_name(header: str) -> str:
-    """Returns a header as the reference seeds write it; what it finally is called, SQL decides."""
-    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", header).lower()).strip("_")
-
-
 @lru_cache(maxsize=1)
 def known_columns() -> set[str]:
     """Returns the names in the reference seeds, and a few that every CRM has."""
     names = {"id", "name", "company", "country", "city", "zip", "street", "notes", "status", "title"}
     for seed, columns in (("header_aliases", (0, 1)), ("key_columns", (0,)), ("name_columns", (0,))):
-        with (lines.REFERENCE / f"{seed}.csv").open(encoding="utf-8", newline="") as file:
-            for row in list(csv.reader(file))[1:]:
-                names.update(row[column] for column in columns)
+        for row in reference.rows(seed):
+            names.update(list(row.values())[column] for column in columns)
     return names

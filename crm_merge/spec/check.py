@@ -161,3 +161,12 @@ def partitions_without_parquet(given: dict[str, Any]) -> list[Mistake]:
         return []
     said = f"only Parquet is partitioned, and export.formats is {shown(formats)}; add parquet to it"
     return [Mistake(("export", "partition_by"), said)]
+
+
+def schedule_mistakes(schedule: Any) -> list[Mistake]:
+    """Returns what is wrong with a schedule alone, as a spec has it."""
+    try:
+        of.Schedule.model_validate(of.as_schedule(schedule))
+    except ValidationError as wrong:
+        return [mistake_of(error | {"loc": ("schedule", *error["loc"])}) for error in wrong.errors()]
+    return []

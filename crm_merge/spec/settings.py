@@ -25,7 +25,6 @@ from pydantic import (
 from crm_merge import reference
 from crm_merge.spec.mistakes import error, shown, unknown
 
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 FORMATS = ("csv", "parquet")
 # Keys that strangers share: a landline, a company's web site, its page on LinkedIn.
 WEAK_TYPES = ("phone", "domain", "linkedin")
@@ -122,7 +121,7 @@ def known_region(value: Any) -> str:
 
 def one_sign(value: Any) -> str:
     """Takes a delimiter by its name, or one sign that is ASCII, and no letter, digit, quote or line end."""
-    if isinstance(value, str) and value in DELIMITERS:
+    if isinstance(value, str) and value in reference.DELIMITERS:
         return str(value)
     is_sign = isinstance(value, str) and len(value) == 1 and not value.isalnum()
     if not is_sign or value in "\"\n\r\\ '" or value > "~":

@@ -120,7 +120,7 @@ def yaml_mistake(error: yaml.MarkedYAMLError, text: str) -> str:
         hint = "a word that begins with * is an alias to YAML; put it in quotes"
     elif "cannot start any token" in problem:
         hint = "a text that begins with this sign goes in quotes"
-    return f"line {number}, column {column}: not valid YAML: {problem}" + (f"; {hint}" if hint else "")
+    return f"line {number}: not valid YAML: {problem} (column {column})" + (f"; {hint}" if hint else "")
 
 
 def anchored(spec: dict[str, Any], shown: str, base: str) -> dict[str, Any]:
