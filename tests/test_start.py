@@ -178,10 +178,21 @@ def test_a_fork_can_be_ended_and_tells_how(tmp_path):
 
 
 def test_where_nobody_listens_dbt_is_started_anew(tmp_path, monkeypatch):
-    monkeypatch.setenv(forks.SOCKET, str(tmp_path / "none.sock"))
+    monkeypatch.setenv(forks.SOCKET, str(tmp_path / forks.name()))
     assert forks.started() is None
     monkeypatch.delenv(forks.SOCKET)
     assert forks.started() is None
+
+
+def test_a_server_of_another_installation_is_not_used(tmp_path, monkeypatch):
+    with forks.Server() as server:
+        monkeypatch.setenv(forks.SOCKET, server.address)
+        process = forks.started()
+        assert process is not None
+        process.kill()
+        process.wait()
+        monkeypatch.setattr(forks, "name", lambda: "of another.sock")
+        assert forks.started() is None
 
 
 def test_debug_events_are_left_out_unless_asked_for(tmp_path):

@@ -10,6 +10,7 @@ it, and if the client goes away it is killed as well. The answer is one line of 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -32,6 +33,14 @@ READY = 60.0  # seconds that the server may take to import dbt and parse the pro
 MOST = 64  # forks at a time
 # dbt makes locks of multiprocessing, and the watcher of these warns when the server is ended
 QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
+
+
+def name() -> str:
+    """Returns what the socket is called: by this installation and its code, since a server of another one, or of older code, is of no use."""
+    found = hashlib.sha256(f"{sys.version} {PROJECT}".encode())
+    for path in sorted((PROJECT / "crm_merge").rglob("*.py")):
+        found.update(path.read_bytes())
+    return f"{found.hexdigest()[:16]}.sock"
 
 
 # -- The client --
@@ -95,7 +104,7 @@ class Forked:
 def started() -> Forked | None:
     """Returns a process forked by the server that CRM_MERGE_FORKS names; None if there is none."""
     address = os.environ.get(SOCKET)
-    if not address:
+    if not address or Path(address).name != name():
         return None
     try:
         return Forked(address)
@@ -116,7 +125,7 @@ class Server:
         assert self.folder is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        address = self.folder / "forks.sock"
+        address = self.folder / name()
         self.process = subprocess.Popen(
             [sys.executable, "-W", QUIET, "-m", "crm_merge.engine.forks", str(address)],
             cwd=PROJECT,
