@@ -16,11 +16,12 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
-from crm_merge.engine import child, forks, manifest
+from crm_merge.engine import child, compiled, forks, manifest
 from crm_merge.engine.dbt_run import sentences
 from tests.oracle import Table, load_seeds
 
 child.leave_out_debug_events()
+compiled.Kept().install()
 PROJECT = Path(__file__).resolve().parent.parent
 MERGE = ["+merged_result", "+crosswalk", "+guard_events"]
 

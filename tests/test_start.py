@@ -206,6 +206,25 @@ def test_debug_events_are_left_out_unless_asked_for(tmp_path):
         assert ('"level": "debug"' in log) is wanted and '"level": "info"' in log
 
 
+def test_compiled_jinja_is_kept_and_gives_the_same(tmp_path):
+    file = tmp_path / "kept.marshal"
+    code = (
+        "import sys, jinja2; from pathlib import Path; from crm_merge.engine.compiled import Kept;"
+        f" kept = Kept(Path({str(file)!r})); kept.install();"
+        " say = lambda text: jinja2.Environment().from_string(text).render(x=3);"
+        " print(say('{% set y = x + 1 %}{{ y }}'), say('{% if x %}yes{% endif %}'), kept.new); kept.save()"
+    )
+    said = []
+    for before in (None, None, b"cut off", None):
+        if before:
+            file.write_bytes(before)
+        done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split())
+    assert said == [["4", "yes", "2"], ["4", "yes", "0"], ["4", "yes", "2"], ["4", "yes", "0"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.marshal"]
+
+
 # -- Without dbt --
 
 

@@ -16,6 +16,8 @@ import random
 import sys
 from typing import Any
 
+from crm_merge.engine import compiled
+
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -74,8 +76,9 @@ def requested() -> dict[str, Any]:
     return json.loads(text)
 
 
-def work(asked: dict[str, Any], held: dict[str, Any]) -> None:
-    """Runs dbt as the request says, and ends the process with dbt's exit code. ``held``: manifests in hand, by their number."""
+def work(asked: dict[str, Any], held: dict[str, Any], kept: compiled.Kept) -> None:
+    """Runs dbt as the request says, and ends the process with dbt's exit code. ``held``: manifests in hand, by their number; ``kept``:
+    compiled Jinja."""
     from dbt.cli.main import cli
 
     from crm_merge.engine import manifest
@@ -88,7 +91,10 @@ def work(asked: dict[str, Any], held: dict[str, Any]) -> None:
         leave_out_debug_events()
     known = held.get(manifest.number(asked["target"]))
     settle()
-    cli(asked["arguments"], obj={"manifest": known or manifest.load(asked["target"])})
+    try:
+        cli(asked["arguments"], obj={"manifest": known or manifest.load(asked["target"])})
+    finally:
+        kept.save()
 
 
 def main() -> None:
@@ -97,7 +103,9 @@ def main() -> None:
     import dbt.cli.main
     import dbt.parser.manifest  # noqa: F401
 
-    work(requested(), {})
+    kept = compiled.Kept()
+    kept.install()
+    work(requested(), {}, kept)
 
 
 if __name__ == "__main__":

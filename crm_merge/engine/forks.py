@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from crm_merge import PROJECT
-from crm_merge.engine import child
+from crm_merge.engine import child, compiled
 
 SOCKET = "CRM_MERGE_FORKS"
 READY = 60.0  # seconds that the server may take to import dbt and parse the project
@@ -157,10 +157,12 @@ class Server:
 
 
 class Listening:
-    """What the server knows: its socket, its forks by the connection that asked for each, and manifests by their number."""
+    """What the server knows: its socket, its forks by the connection that asked for each, manifests by their number, compiled Jinja."""
 
     def __init__(self, address: str):
         self.held: dict[str, Any] = {}
+        self.kept = compiled.Kept()
+        self.kept.install()
         self.forks: dict[socket.socket, int] = {}
         self.selector = selectors.DefaultSelector()
         with suppress(FileNotFoundError):
@@ -256,7 +258,7 @@ class Listening:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 -- for as long as the process lives
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
-        child.work(child.requested(), self.held)
+        child.work(child.requested(), self.held, self.kept)
 
     def reap(self) -> None:
         """Tells the clients of forks that have ended how."""
