@@ -7,7 +7,7 @@ import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
 
-from crm_merge.letters import RANGES
+from crm_merge.letters import CAPITALS, MARKS, RANGES
 
 # Capital letters that Python 3.14 knows, and the engine does not.
 LATER_CAPITALS = frozenset("\ua7cb\ua7cc\ua7da\ua7dc") | {chr(code) for code in range(0x10D50, 0x10D66)}
@@ -27,6 +27,20 @@ def is_letter(character: str) -> bool:
     return place >= 0 and ord(character) <= lasts[place]
 
 
+@lru_cache(maxsize=1)
+def capitals() -> dict[str, str]:
+    """Returns the small letters of capitals that an older Python does not know."""
+    pairs = [part.split("-") for part in CAPITALS.split()]
+    return {chr(int(capital, 16)): chr(int(small, 16)) for capital, small in pairs}
+
+
+@lru_cache(maxsize=1)
+def marks() -> dict[str, int]:
+    """Returns the combining classes of marks that an older Python does not know."""
+    pairs = [part.split("-") for part in MARKS.split()]
+    return {chr(int(mark, 16)): int(number) for mark, number in pairs}
+
+
 def composed(text: str) -> str:
     """Returns a text as NFC; characters that the engine does not know stay as they are, and combine with nothing."""
     pieces: list[str] = [""]
@@ -35,13 +49,33 @@ def composed(text: str) -> str:
             pieces += [character, ""]
         else:
             pieces[-1] += character
-    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+    return "".join(unicodedata.normalize("NFC", in_order(piece)) for piece in pieces)
+
+
+def in_order(text: str) -> str:
+    """Returns a text with its marks in order, where there are some that this Python does not know."""
+    unknown = {mark for mark in set(text) & marks().keys() if not unicodedata.combining(mark)}
+    if not unknown:
+        return text
+    ordered: list[str] = []
+    run: list[tuple[int, str]] = []
+    for character in unicodedata.normalize("NFD", text):
+        number = unicodedata.combining(character) or (marks()[character] if character in unknown else 0)
+        if number:
+            run.append((number, character))
+        else:
+            ordered += [mark for _, mark in sorted(run, key=lambda pair: pair[0])]
+            run = []
+            ordered.append(character)
+    return "".join(ordered + [mark for _, mark in sorted(run, key=lambda pair: pair[0])])
 
 
 def lowered(character: str) -> str:
     """Returns a character in lower case, always one: where it stands in a word counts for nothing."""
     if character in LATER_CAPITALS:
         return character
+    if character > "\u2c00" and (small := capitals().get(character)):
+        return small
     return "i" if character == "\u0130" else character.lower()
 
 

@@ -1,6 +1,6 @@
 {#- Landing: every file is parsed once, streaming, into Parquet in file order; here match keys are computed, for
-    both engines. What a row of the file is, and which can not be read, the file plugin has settled from its bytes
-    (reading/); DuckDB's rows are held against its count. -#}
+    both engines. What a row of the file is, and which can not be read, was settled from its bytes
+    (crm_merge/reading); DuckDB's rows are held against that count. -#}
 
 {% macro land_files() %}
   {#- Pre-hook of stg_files: lands every file of the merge, or refuses those that did not read as expected. -#}

@@ -3,7 +3,6 @@
 Assets are thin: what they do is in dbt_run, publish, watch and history, which know nothing of Dagster.
 """
 
-import hashlib
 import json
 import os
 import tempfile
@@ -18,8 +17,8 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from crm_merge import PROJECT
 from crm_merge.engine import dbt_run
+from crm_merge.engine import manifest as parsed
 from crm_merge.home import folders, history, watch
 from crm_merge.merging import analysts, steps
 from crm_merge.reading import FileProblem
@@ -47,18 +46,13 @@ class Translator(DagsterDbtTranslator):
 @lru_cache(maxsize=1)
 def manifest() -> dict[str, Any]:
     """Returns dbt's manifest of the project as it is now, parsed where no process has done so yet."""
-    rooms = [PROJECT / room for room in ("models", "macros", "seeds/reference", "tests/sql")]
-    sources = [path for room in rooms for path in room.rglob("*") if path.is_file()]
-    number = hashlib.sha256()
-    for path in sorted([*sources, PROJECT / "dbt_project.yml", PROJECT / "selectors.yml"]):
-        number.update(f"{path.relative_to(PROJECT)} {path.stat().st_size}\n".encode() + path.read_bytes())
-    file = folders.folder() / "dbt" / f"manifest-{number.hexdigest()[:16]}.json"
+    file = folders.folder() / "dbt" / f"manifest-{parsed.number('duckdb')}.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as parsed:
-            if wrong := dbt_run.of_project(["parse"], Path(parsed)):
+        with tempfile.TemporaryDirectory(dir=file.parent) as place:
+            if wrong := dbt_run.of_project(["parse"], Path(place)):
                 raise RuntimeError(f"dbt can't read the project: {wrong}")
-            os.replace(Path(parsed) / "manifest.json", file)
+            os.replace(Path(place) / "manifest.json", file)
     return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -31,11 +31,11 @@ needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason="Spark is 
 
 # What differs per engine. A word more is a word that every reader has to learn.
 WORDS = {
-    "epoch_microseconds", "exploded", "first_of", "hash_number", "in_stored_order", "join_in_order", "last_of", "list_of_strings", "matches", "memory_limit", "no_strings", "parquet_rows", "part_of",
+    "epoch_microseconds", "exploded", "first_of", "hash_number", "in_stored_order", "join_in_order", "last_of", "list_of_strings", "matches", "no_strings", "parquet_rows", "part_of",
     "place_in_file", "replace_all", "rows_of_json", "scratch", "sql_name", "sql_text", "within",
 }  # fmt: skip
 # What DuckDB does before Spark begins: files are landed, and with them what the spec and the reference seeds say.
-LANDING = {"begin_merge", "land_assertions", "land_files", "land_forms", "made_plan", "read_reference"}
+LANDING = {"begin_merge", "land_assertions", "land_files", "land_forms", "read_plan", "read_reference", "recall_journal"}
 # What dbt itself asks for by engine.
 OF_DBT = {"get_test_sql", "location_clause"}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 import subprocess
 import sys
-from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,14 +267,46 @@ def test_every_setting_has_a_meaning_and_an_example_that_is_right():
         assert mistakes(least | {name: field.examples[0]}) == [], name
 
 
-def test_the_schema_takes_the_example_and_refuses_a_name_that_is_no_setting():
+def test_the_schema_takes_what_is_right_and_refuses_a_name_that_is_no_setting():
     found = schema.json_schema()
-    assert found["additionalProperties"] is False and found["required"] == [
-        "original",
-        "enriched",
-        "match_on",
-    ]
+    takes = jsonschema.Draft202012Validator(found).is_valid
+    least = {"original": {"path": "a"}, "enriched": [{"name": "apollo", "path": "b"}], "match_on": ["email"]}
+    assert (
+        takes(yaml.safe_load((PROJECT / "seeds/example/merge.yml").read_text()))
+        and takes(WHOLE)
+        and takes(least)
+    )
+    for name, field in schema.of.Spec.model_fields.items():
+        for example in field.examples:
+            assert takes(least | {name: example}), (name, example)
+    for more in (
+        {"guards": {"hub": False, "max_entity_size": "off", "contradiction": {"phone": False}}}, {"strategies": None}, {"guards": None},
+        {"schedule": {"cron": "0 6 * * *", "timezone": "Europe/Berlin"}}, {"assertions": ["a.csv", "b.csv"]}, {"export": {"to": "out"}},
+    ):  # fmt: skip
+        assert mistakes(least | more) == [] and takes(least | more), more
+    for more in (
+        {"foo": 1},
+        {"guards": {"hubs": {}}},
+        {"region": "us"},
+        {"guards": {"max_entity_size": 0}},
+        {"enriched": []},
+    ):
+        assert mistakes(least | more) and not takes(least | more), more
     assert set(found["properties"]) == set(schema.of.Spec.model_fields)
-    text = json.dumps(found)
-    assert "~" not in json.dumps(list(found["$defs"])) and "fill" in text
-    assert Path(PROJECT / "seeds/example/merge.yml").exists()
+
+
+def test_names_that_look_like_tags_keep_their_place():
+    spec = copy.deepcopy(WHOLE)
+    spec["strategies"] = {"~odd": "longst", "[key]": "longst"}
+    assert [mistake.path for mistake in mistakes(spec)] == [("strategies", "~odd"), ("strategies", "[key]")]
+
+
+def test_a_schedule_without_its_cron_is_told_of():
+    for schedule in ({"timezone": "Europe/Berlin"}, {}):
+        [mistake] = mistakes(WHOLE | {"schedule": schedule})
+        assert mistake.sentence().startswith("schedule: missing; the five fields of cron")
+
+
+def test_a_nul_is_told_of():
+    [mistake] = mistakes(WHOLE | {"guards": {"blocked": ["a\0b"]}})
+    assert mistake.path == ("guards", "blocked", 0) and "NUL" in mistake.what

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crm_merge import PROJECT
-from crm_merge.engine import describe, forks, manifest, phones, planning
+from crm_merge.engine import dbt_run, describe, forks, manifest, phones, planning
 from crm_merge.engine.words import Words, opened
 from crm_merge.plan.model import Unfit
 from crm_merge.spec import yaml_file
@@ -92,9 +93,8 @@ def test_the_manifest_follows_the_project(monkeypatch, tmp_path):
 
 def test_a_manifest_that_is_cut_off_is_made_anew(monkeypatch, tmp_path):
     monkeypatch.setattr(manifest, "KEPT", tmp_path)
-    file = tmp_path / f"duckdb-{manifest.number('duckdb')}.msgpack"
+    file = manifest.file_of("duckdb")
     file.write_bytes(b"\x81\xa5nodes")
-    (tmp_path / "duckdb-old.msgpack").write_bytes(b"")
     code = (
         "from pathlib import Path; from crm_merge.engine import manifest;"
         f" manifest.KEPT = Path({str(tmp_path)!r}); print(len(manifest.load('duckdb').nodes))"
@@ -135,6 +135,10 @@ def test_merges_forked_side_by_side_publish_what_a_cold_start_does(tmp_path):
         said = [run.communicate()[0] for run in (*runs, cold)]
         assert [run.returncode for run in (*runs, cold)] == [0, 0, 0], said
         assert "peak memory" in said[0]
+        for name in ("a", "b"):  # closed, as by a process that ends by itself
+            assert not (tmp_path / name / "merge.duckdb.wal").exists()
+            with duckdb.connect(str(tmp_path / name / "merge.duckdb"), read_only=True) as database:
+                assert len(database.sql("show all tables").fetchall()) > 30
         open_files = [os.readlink(file) for file in Path(f"/proc/{server.process.pid}/fd").iterdir()]
         assert not any(".duckdb" in file for file in open_files)
         assert forked_by(server) == []
@@ -175,6 +179,32 @@ def test_a_fork_can_be_ended_and_tells_how(tmp_path):
         assert process.wait(20) == 0 and process.peak_memory > 10_000_000
         process = forks.Forked(server.address)
     assert process.wait(20) == -9  # the server was ended, and its forks with it
+
+
+def test_a_terminals_interrupt_ends_no_server(tmp_path):
+    """Ctrl-C goes to all of a terminal's processes: who started the deployment ends it in order."""
+    with forks.Server() as server:
+        assert os.getpgid(server.process.pid) != os.getpgid(0)
+        process = forks.Forked(server.address)
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        assert process.wait(20) == -9 and process.lost
+        server.keep_up()
+        again = forks.Forked(server.address)
+        again.stdin.close()
+        assert again.wait(20) == 0 and not again.lost
+
+
+def test_a_fork_makes_files_with_the_rights_of_who_asked(tmp_path):
+    with forks.Server() as server:
+        script = f"umask 077; exec {sys.executable} -m crm_merge.cli run {EXAMPLE} --dir {tmp_path / 'm'}"
+        done = subprocess.run(
+            ["sh", "-c", script], cwd=PROJECT, env={**os.environ, forks.SOCKET: server.address}, capture_output=True, text=True
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert not any(
+        path.stat().st_mode & 0o077 for path in (tmp_path / "m").rglob("*") if path.name != ".lock"
+    )
 
 
 def test_where_nobody_listens_dbt_is_started_anew(tmp_path, monkeypatch):
@@ -223,6 +253,16 @@ def test_compiled_jinja_is_kept_and_gives_the_same(tmp_path):
         said.append(done.stdout.split())
     assert said == [["4", "yes", "2"], ["4", "yes", "0"], ["4", "yes", "2"], ["4", "yes", "0"]]
     assert [path.name for path in tmp_path.iterdir()] == ["kept.marshal"]
+
+
+@pytest.mark.parametrize(
+    "value", [1e-05, 1e300, "1e-05", "v 😀", "\x7f\x85\u2028", "no", "2024-01-01", "a: b # c", "{{ x }}", None, True, [], {"ü": [1, "0x1"]}, " x "]
+)  # fmt: skip
+def test_a_spec_comes_to_dbt_as_it_is(value):
+    text = dbt_run.as_yaml({"merge": {"b": value, "a": 1}})
+    assert "\n" not in text.rstrip("\n")
+    found = yaml.safe_load(text)
+    assert found == {"merge": {"b": value, "a": 1}} and list(found["merge"]) == ["b", "a"]
 
 
 # -- Without dbt --

@@ -1,7 +1,7 @@
 """The process that runs dbt for one merge: alone, or forked from one that has imported dbt already (engine.forks). Its memory and its lock on
 the DuckDB file end with it.
 
-It imports dbt at once and then waits for its request on standard input, JSON up to the end: {arguments, target, environment, directory}.
+It imports dbt at once and then waits for its request on standard input, JSON up to the end: {arguments, target, environment, directory, umask, cores}.
 So dbt is ready when the files have been profiled; a spec of many files is longer than a command line may be, too.
 """
 
@@ -14,6 +14,7 @@ import json
 import os
 import random
 import sys
+import time
 from typing import Any
 
 from crm_merge.engine import compiled
@@ -32,6 +33,12 @@ def settle() -> None:
     takes a tenth of the time of a small merge."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def close_databases() -> None:
+    """Closes what dbt has open, which it does itself only when a process ends by itself: DuckDB puts its log into the database then."""
+    if connections := sys.modules.get("dbt.adapters.duckdb.connections"):
+        connections.DuckDBConnectionManager.close_all_connections()
 
 
 def leave_out_debug_events() -> None:
@@ -85,6 +92,10 @@ def work(asked: dict[str, Any], held: dict[str, Any], kept: compiled.Kept) -> No
 
     os.environ.clear()
     os.environ.update(asked["environment"])
+    os.umask(asked["umask"])
+    time.tzset()
+    if asked["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, asked["cores"])
     os.chdir(asked["directory"])
     random.seed()
     if not os.environ.get("CRM_MERGE_DEBUG"):

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from crm_merge import PROJECT
 from crm_merge.engine import forks, limits, manifest, planning, spark
 from crm_merge.plan.make import unreadable
@@ -29,6 +31,7 @@ TARGET_PATHS = {
     "spark": "target_spark",
     "spark_thrift": "target_spark",
 }  # dbt's caches are one target's
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 PATIENCE = 30  # seconds that dbt has to end when it is interrupted
 
 
@@ -155,21 +158,24 @@ def planned(
     begun = begin(directory, resume=resume)
     try:
         plan = planning.plan_of(spec, directory)
-        begun.environment[planning.PLAN] = str(planning.keep(plan, spec, directory))
         if command[0] == "build" and (problems := unreadable(plan)):
             raise Unfit("A file has rows that can not be read.", problems)
+        planning.keep(plan, spec, directory)
     except Unfit as unfit:
         begun.give_up()
         return Outcome(ok=False, problems=unfit.problems, transient=unfit.transient)
-    except OSError as error:
-        begun.give_up()
-        return Outcome(
-            ok=False, problems=[f"the merge directory {directory} can't be written to: {error.strerror}"]
-        )
     except BaseException:
         begun.give_up()
         raise
     del plan
+    return (yield from with_kept_plan(command, begun, spec))
+
+
+def with_kept_plan(
+    command: list[str], begun: Begun, spec: dict[str, Any]
+) -> Generator[Node | str, None, Outcome]:
+    """Runs ``dbt <command>`` by the plan that is kept in the merge directory: yields and returns as ``stream`` does."""
+    begun.environment[planning.PLAN] = str(planning.file_of(begun.directory))
     return (yield from stream(command, begun, spec))
 
 
@@ -183,7 +189,7 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
         *("--log-path", str(directory / "logs"), *command),
         *manifest.arguments(),
         *("--target", target, "--target-path", str(directory / TARGET_PATHS[target])),
-        *("--vars", json.dumps({"merge": spec})),
+        *("--vars", as_yaml({"merge": spec})),
     ]
     outcome = Outcome(ok=False, target=target)
     spilled = Spilled(limits.spill_folder(directory))
@@ -191,7 +197,8 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
     unread: list[str] = []
     assert process.stdin is not None and process.stdout is not None
     request = {
-        "arguments": arguments, "target": target, "environment": environment, "directory": str(PROJECT),
+        "arguments": arguments, "target": target, "environment": environment, "directory": str(PROJECT), "umask": umask(),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }  # fmt: skip
     with suppress(BrokenPipeError):  # it has ended already, and says below why
         process.stdin.write(json.dumps(request))
@@ -219,6 +226,11 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
             process.wait()
         outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
+    if isinstance(process, forks.Forked) and process.lost:
+        outcome.transient = True
+        outcome.problems = [
+            "the process that merges are forked from was ended, and this merge with it; run it again"
+        ]
     outcome.peak_memory = peak_memory(process)
     if any(
         re.search("JAVA_GATEWAY_EXITED|stopped SparkContext|masters are unresponsive", problem)
@@ -236,6 +248,20 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
         outcome.problems = [line for line in unread[-5:] if line] or [ended]
     return outcome
+
+
+def as_yaml(value: Any) -> str:
+    """Returns a value on one line of YAML, which is how dbt reads its vars: JSON is not, for 1e-05 and characters such as 😀."""
+    return yaml.dump(
+        value, Dumper=DUMPER, default_flow_style=True, allow_unicode=False, sort_keys=False, width=1 << 30
+    )
+
+
+def umask() -> int:
+    """Returns the rights that this process takes from files that it makes."""
+    found = os.umask(0o77)
+    os.umask(found)
+    return found
 
 
 def peak_memory(process: subprocess.Popen[str] | forks.Forked) -> int:

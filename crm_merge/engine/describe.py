@@ -96,3 +96,5 @@ def looked_at(spec: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
             return [
                 f"the memory limit is too small to read these files; give DUCKDB_MEMORY_LIMIT more: {error}"
             ], []
+        except duckdb.Error as error:
+            return [f"the engine can't read these files: {error}"], []

@@ -4,8 +4,11 @@ It is a process of its own with one thread, and never opens DuckDB, so that a fo
 socket in a folder that only its user may open. CRM_MERGE_FORKS names the socket to whoever runs dbt; without it, or where nobody listens,
 dbt is started anew.
 
-A client connects and sends one byte with two file descriptors, the fork's standard input and output. Then ``T`` ends the fork, ``K`` kills
-it, and if the client goes away it is killed as well. The answer is one line of JSON when the fork has ended: {code, peak_memory}.
+A client connects and sends one byte with two file descriptors, the fork's standard input and output; ``+`` says that it has a fork, ``-``
+that there is no room for one. Then ``T`` ends the fork, ``K`` kills it, and if the client goes away it is killed as well. The answer is one
+line of JSON when the fork has ended: {code, peak_memory}.
+
+On Linux alone: elsewhere nothing ends a fork whose server is killed.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from crm_merge import PROJECT
 from crm_merge.engine import child, compiled
 
 SOCKET = "CRM_MERGE_FORKS"
+LINUX = sys.platform == "linux"
+LONGEST = 100  # bytes of a socket's path
+ANSWERED = 20.0  # seconds that the server may take to fork
 READY = 60.0  # seconds that the server may take to import dbt and parse the project
 MOST = 64  # forks at a time
 # dbt makes locks of multiprocessing, and the watcher of these warns when the server is ended
@@ -53,18 +59,23 @@ class Forked:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.returncode: int | None = None
         self.peak_memory = 0
+        self.lost = False  # was the server ended, and this with it?
+        theirs, ours = os.pipe()
+        read, write = os.pipe()
         try:
+            self.connection.settimeout(ANSWERED)
             self.connection.connect(address)
-            theirs, ours = os.pipe()
-            read, write = os.pipe()
-            try:
-                socket.send_fds(self.connection, [b"F"], [theirs, write])
-            finally:
-                os.close(theirs)
-                os.close(write)
+            socket.send_fds(self.connection, [b"F"], [theirs, write])
+            if self.connection.recv(1) != b"+":
+                raise OSError("the server has no room for another fork")
         except OSError:
             self.connection.close()
+            os.close(ours)
+            os.close(read)
             raise
+        finally:
+            os.close(theirs)
+            os.close(write)
         self.stdin: IO[str] = os.fdopen(ours, "w", encoding="utf-8")
         self.stdout: IO[str] = os.fdopen(read, "r", encoding="utf-8")
 
@@ -87,14 +98,13 @@ class Forked:
             answer = b""
             try:
                 while not answer.endswith(b"\n"):
-                    piece = self.connection.recv(4096)
-                    if not piece:  # the server itself was ended, and the fork with it
-                        answer = b'{"code": -9, "peak_memory": 0}\n'
+                    if not (piece := self.connection.recv(4096)):
+                        raise ConnectionResetError
                     answer += piece
             except TimeoutError:
                 raise subprocess.TimeoutExpired("dbt", timeout or 0) from None
-            except OSError:
-                answer = b'{"code": -9, "peak_memory": 0}\n'
+            except OSError:  # the server itself was ended, and the fork with it
+                self.lost, answer = True, b'{"code": -9, "peak_memory": 0}\n'
             found = json.loads(answer)
             self.returncode, self.peak_memory = found["code"], found["peak_memory"]
             self.connection.close()
@@ -104,7 +114,7 @@ class Forked:
 def started() -> Forked | None:
     """Returns a process forked by the server that CRM_MERGE_FORKS names; None if there is none."""
     address = os.environ.get(SOCKET)
-    if not address or Path(address).name != name():
+    if not address or not LINUX or Path(address).name != name():
         return None
     try:
         return Forked(address)
@@ -113,44 +123,53 @@ def started() -> Forked | None:
 
 
 class Server:
-    """A server for as long as a ``with`` lasts: starts it and waits until it listens. ``address`` is its socket, '' where it could not start."""
+    """A server for as long as a ``with`` lasts. ``address`` is its socket, '' where there can be none; ``wait``: until it listens."""
 
-    def __init__(self, folder: Path | None = None):
-        self.own = tempfile.TemporaryDirectory(prefix="crm-merge-forks-") if folder is None else None
-        self.folder = Path(self.own.name) if self.own else folder
-        self.address = ""
+    def __init__(self, wait: bool = True):
+        self.wait = wait
+        self.folder = tempfile.TemporaryDirectory(prefix="crm-merge-forks-")  # only its user may open it
+        address = Path(self.folder.name) / name()
+        self.address = str(address) if LINUX and len(os.fsencode(address)) <= LONGEST else ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
-        assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        address = self.folder / name()
+        if self.address:
+            self.start()
+        return self
+
+    def keep_up(self) -> None:
+        """Starts the server again if it has ended."""
+        if self.process and self.process.poll() is not None:
+            self.start()
+
+    def start(self) -> None:
+        """Starts the server."""
+        if self.process and self.process.stdout:
+            self.process.stdout.close()
         self.process = subprocess.Popen(
-            [sys.executable, "-W", QUIET, "-m", "crm_merge.engine.forks", str(address)],
+            [sys.executable, "-W", QUIET, "-m", "crm_merge.engine.forks", self.address],
             cwd=PROJECT,
             # one thread: what several hold at a fork stays held in it
             env={"MALLOC_ARENA_MAX": "2", **os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # a terminal's Ctrl-C is for who started it
         )
         assert self.process.stdout is not None
-        with selectors.DefaultSelector() as ready:
-            ready.register(self.process.stdout, selectors.EVENT_READ)
-            if ready.select(READY) and self.process.stdout.readline() == b"ready\n":
-                self.address = str(address)
-        return self
+        if self.wait:
+            with selectors.DefaultSelector() as ready:
+                ready.register(self.process.stdout, selectors.EVENT_READ)
+                ready.select(READY)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-        if self.own:
-            self.own.cleanup()
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+            if self.process.stdout:
+                self.process.stdout.close()
+        self.folder.cleanup()
 
 
 # -- The server --
@@ -202,8 +221,11 @@ class Listening:
         except OSError:
             said, descriptors = b"", []
         pid = self.forks.get(connection)
-        if said[:1] == b"F" and pid is None and len(descriptors) == 2 and len(self.forks) < MOST:
-            self.fork(connection, descriptors)
+        if said[:1] == b"F" and pid is None and len(descriptors) == 2:
+            if len(self.forks) < MOST:
+                self.fork(connection, descriptors)
+            with suppress(OSError):
+                connection.sendall(b"+" if connection in self.forks else b"-")
         elif pid is not None and said:
             self.signal(pid, signal.SIGKILL if b"K" in said else signal.SIGTERM)
         else:  # it is gone
@@ -222,12 +244,13 @@ class Listening:
 
     def fork(self, connection: socket.socket, descriptors: list[int]) -> None:
         """Forks the process for one merge."""
+        server = os.getpid()
         pid = os.fork()
         if pid:
             self.forks[connection] = pid
             return
         try:
-            self.become_child(descriptors)
+            self.become_child(server, descriptors)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
         except BaseException:
@@ -237,23 +260,31 @@ class Listening:
             code = 1
         else:
             code = 0
-        finally:
-            with suppress(Exception):
-                sys.stdout.flush()
+        # what a process does when it ends by itself, but for what was the server's
+        with suppress(Exception):
+            child.close_databases()
+        with suppress(Exception):
+            sys.stdout.flush()
         os._exit(code)
 
-    def become_child(self, descriptors: list[int]) -> None:
+    def become_child(self, server: int, descriptors: list[int]) -> None:
         """What the fork does: forgets that it was the server, and runs dbt."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         child.end_with_parent()
+        if os.getppid() != server:  # it ended meanwhile
+            sys.exit(1)
+        # also connections that were accepted and not heard yet: each is open only with its own client
+        for key in list(self.selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
         self.selector.close()
-        for other in [self.listener, self.woken, self.waker, *self.forks]:
-            other.close()
-        os.dup2(descriptors[0], 0)
-        os.dup2(descriptors[1], 1)
+        self.waker.close()
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         os.dup2(1, 2)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 -- for as long as the process lives
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
@@ -297,7 +328,7 @@ def main(address: str) -> None:
         cwd=PROJECT, stdout=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     listening = Listening(address)
-    if (manifest.KEPT / f"duckdb-{number}.msgpack").exists():
+    if manifest.file_of("duckdb").exists():
         listening.held[number] = manifest.load("duckdb")
     child.settle()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -18,6 +18,7 @@ from typing import Any
 from crm_merge import PROJECT
 
 KEPT = PROJECT / "target" / "parsed"
+NEWEST = 3  # states of the project whose manifests are kept
 SOURCES = ("models", "macros", "seeds/reference", "tests/sql", "profiles")
 FILES = ("dbt_project.yml", "selectors.yml")
 PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-spark", "mashumaro")
@@ -48,18 +49,23 @@ def arguments() -> list[str]:
 
 def load(target: str) -> Any:
     """Returns the manifest for a target, parsed now if nobody has done so yet. Opens no database."""
-    file = KEPT / f"{target}-{number(target)}.msgpack"
+    file = file_of(target)
     try:
         return read(file.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ImportError):
         pass
-    except Exception:  # of another version, or cut off: it is made anew
+    except Exception:  # cut off: it is made anew
         file.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="crm-merge-parse-") as place:
         manifest, content = parsed(target, Path(place))
     if manifest is not None and content:
         keep(file, content)
     return manifest
+
+
+def file_of(target: str) -> Path:
+    """Returns where the manifest for a target is kept."""
+    return KEPT / f"{target}-{sys.implementation.cache_tag}-{number(target)}.msgpack"
 
 
 def read(content: bytes) -> Any:
@@ -91,9 +97,8 @@ def keep(file: Path, content: bytes) -> None:
         part = file.with_name(f"{file.name}.{os.getpid()}.part")
         part.write_bytes(content)
         os.replace(part, file)
-        target = file.name.partition("-")[0]
-        for other in file.parent.glob(f"{target}-*.msgpack"):
-            if other != file:
-                other.unlink(missing_ok=True)
+        others = [*file.parent.glob(f"{file.name.rpartition('-')[0]}-*.msgpack"), *file.parent.glob("*.part")]
+        for other in sorted(others, key=lambda other: -other.stat().st_mtime)[NEWEST:]:
+            other.unlink(missing_ok=True)
     except OSError:
         return  # a project that may not be written to is parsed for each merge

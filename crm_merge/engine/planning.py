@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from crm_merge import PROJECT, reference
 from crm_merge.engine import limits
@@ -22,6 +26,8 @@ from crm_merge.spec.names import Names, of_project
 from crm_merge.spec.settings import File, Spec
 
 PLAN = "CRM_MERGE_PLAN"  # the environment variable that names the file of a plan
+NOT_FIT = "The merge spec does not fit the files."
+NOT_KEPT = "The plan can not be kept."
 NOT_USABLE = "The merge spec can not be used."
 
 
@@ -58,7 +64,7 @@ def find_blocked_keys(plan: Plan, directory: Path) -> None:
         tiers.append({"kind": "email", "label": "email"})
     domains = [text for text in guards.blocked_texts if text.startswith("@")]
     entries = [text for text in guards.blocked_texts if not text.startswith("@")]
-    with opened(directory) as connection:
+    with told_of_errors(), opened(directory) as connection:
         words = Words(connection, asdict(plan))
         of_domains = words.say(
             "texts_as_keys",
@@ -88,7 +94,16 @@ def find_blocked_keys(plan: Plan, directory: Path) -> None:
                 guards.blocked.setdefault(label, []).extend(values)
     guards.blocked_texts = []
     if problems:
-        raise Unfit("The merge spec does not fit the files.", problems)
+        raise Unfit(NOT_FIT, problems)
+
+
+@contextmanager
+def told_of_errors() -> Iterator[None]:
+    """Makes an error of the engine one of guards.blocked: nothing else is asked of it here."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise Unfit(NOT_FIT, [f"guards.blocked: the engine can't read it: {error}"]) from None
 
 
 def usable(written: Any, names: Names | None = None) -> Spec:
@@ -158,12 +173,22 @@ def as_json(plan: Plan) -> str:
 
 def keep(plan: Plan, written: Any, directory: Path) -> Path:
     """Keeps a plan, with the spec that it is of, for the dbt process that is to build it; returns its file."""
-    file = directory / ".crm-merge" / "plan.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = file_of(directory)
     part = file.with_suffix(".part")
-    part.write_text(f'{{"spec": {json.dumps(written)}, "plan": {as_json(plan)}}}', encoding="utf-8")
-    os.replace(part, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(f'{{"spec": {json.dumps(written)}, "plan": {as_json(plan)}}}', encoding="utf-8")
+        os.replace(part, file)
+    except OSError as error:
+        raise Unfit(
+            NOT_KEPT, [f"the merge directory {directory} can't be written to: {error.strerror}"]
+        ) from None
     return file
+
+
+def file_of(directory: Path) -> Path:
+    """Returns where the plan of a merge directory is kept."""
+    return directory / ".crm-merge" / "plan.json"
 
 
 def kept(written: Any) -> str | None:

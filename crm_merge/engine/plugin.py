@@ -180,13 +180,15 @@ class Plugin(BasePlugin):
         )
 
     def crm_project_number(self, nothing: str) -> str:
-        """Returns a hash of what a merge is made by: models, macros, reference seeds, readers, DuckDB."""
+        """Returns a hash of what a merge is made by: models, macros, reference seeds, the Python that reads, plans and lands, DuckDB."""
         found = hashlib.sha256(duckdb.__version__.encode())
         for pattern in (
             "models/**/*.sql",
             "macros/**/*.sql",
             "seeds/reference/*.csv",
             "crm_merge/reading/*.py",
+            "crm_merge/spec/*.py",
+            "crm_merge/engine/*.py",
             "crm_merge/plan/*.py",
             "crm_merge/*.py",
         ):

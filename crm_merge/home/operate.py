@@ -89,7 +89,7 @@ def start(host: str, port: int) -> int:
         # ignored by what it starts as well, and one that it handles is not.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: told.append(number))
-        with forks.Server() as server:  # what the deployment's merges are forked from
+        with forks.Server(wait=False) as server:  # what the deployment's merges are forked from
             # in a session of its own, so that a terminal's Ctrl-C comes once, from here
             deployment = subprocess.Popen(
                 command,
@@ -99,6 +99,7 @@ def start(host: str, port: int) -> int:
                 pass_fds=[lock],  # held as long as either lives
             )
             while deployment.poll() is None and not told:
+                server.keep_up()
                 time.sleep(0.2)
             if deployment.poll() is None:
                 deployment.send_signal(signal.SIGINT)

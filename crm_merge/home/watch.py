@@ -173,7 +173,7 @@ def confined(spec: dict[str, Any], shown: str) -> dict[str, Any]:
     """
     export = spec["export"] = spec.get("export") or {}
     if not isinstance(export, dict) or not isinstance(export.get("to") or "", str):
-        return spec  # dbt says what is wrong with it
+        return spec  # its run says what is wrong with it
     to = export["to"] = export.get("to") or shown.rpartition(".")[0] + ".out/"
     if "://" not in to:
         root = folders.specs()
@@ -247,7 +247,7 @@ def state_of(spec: dict[str, Any], now: float, versions: dict[str, str]) -> Stat
     for role, block in wanted:
         path = block.get("path") if isinstance(block, dict) else None
         if not isinstance(path, str):
-            continue  # dbt says what is wrong with it
+            continue  # its run says what is wrong with it
         if path in versions:
             state.files.setdefault(role, {})[path] = versions[path]
             continue
@@ -259,7 +259,7 @@ def state_of(spec: dict[str, Any], now: float, versions: dict[str, str]) -> Stat
         except FileProblem as problem:
             may_come = isinstance(problem, NotThere) or problem.transient
             (state.waits if may_come else state.wrong).append(str(problem))
-        except Exception as error:  # dbt says what is wrong with it; the other specs go on
+        except Exception as error:  # its run says what is wrong with it; the other specs go on
             state.wrong.append(f"{type(error).__name__}: {str(error)[:200]}")
     return state
 

@@ -68,6 +68,7 @@ class Planner:
 
     def __init__(self, spec: Spec, files: list[dict[str, Any]], problems: list[str]):
         self.spec, self.files, self.problems = spec, files, problems
+        self.known_before = len(problems)
         numbers = {file.name: number for number, file in enumerate(spec.enriched, 1)}
         for file in files:
             file["vendor_number"] = numbers[file["vendor"]] if file["k"] else 0
@@ -176,6 +177,9 @@ class Planner:
     def resolved(self, word: str, known: Iterable[str], place: str) -> str | None:
         """Returns the column that a word of the spec means: by its own name, else by its alias."""
         known = list(known)
+        if not canonical(word):
+            self.problems.append(f"{place}: '{word}' is no name of a column: it holds no letter or digit")
+            return None
         entry = naming.word(word)
         for name in (entry.own, entry.wanted):
             if name in known:
@@ -337,7 +341,7 @@ class Planner:
             if tier.label and any(other.label == tier.label for other in tiers):
                 self.problems.append(f"{place}: '{tier.label}' stands twice in match_on")
             tiers.append(tier)
-        if not self.problems:
+        if len(self.problems) == self.known_before:
             self.refuse_keyless_files(tiers)
         for tier in tiers:
             if tier.label and 0 not in tier.columns:

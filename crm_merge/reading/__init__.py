@@ -1,4 +1,7 @@
-"""The bytes of input files: where they are, how they are written, what of them can be read with certainty."""
+"""The bytes of input files: where they are, how they are written, what of them can be read with certainty; and places for results.
+
+Does not know what a merge is.
+"""
 
 
 class FileProblem(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +30,8 @@ def checked(written: Any, names: spec_names.Names | None = None) -> Spec:
 
     ``names`` are those of strategies and key types; without them those of the project's macros.
     """
+    if nul := next(holds_nul(written, ()), None):
+        raise WrongSpec([Mistake(nul, "it holds a NUL character, which no text may hold")])
     if not isinstance(written, dict):
         raise WrongSpec(
             [
@@ -49,12 +52,24 @@ def checked(written: Any, names: spec_names.Names | None = None) -> Spec:
         spec = Spec.model_validate(given, context=context)
     except ValidationError as wrong:
         found = wrong.errors(include_url=False)
-        names_wrong = {error["loc"][:-1] for error in found if error["loc"][-1:] == ("[key]",)}
+        names_wrong = {error["loc"][:-1] for error in found if is_of_a_name(error["loc"])}
         mistakes += [mistake_of(error) for error in found if error["loc"] not in names_wrong]
     mistakes += repeated_names(files) + repeated_formats(given) + partitions_without_parquet(given)
     if mistakes or spec is None:
         raise WrongSpec(list(dict.fromkeys(mistakes)))
     return spec
+
+
+def holds_nul(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Yields the settings that hold a NUL character: neither engine nor system takes one in a text."""
+    if isinstance(value, str) and "\0" in value:
+        yield path
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        if isinstance(step, str) and "\0" in step:
+            yield path
+        yield from holds_nul(inner, (*path, step))
 
 
 def filled(written: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +88,10 @@ def filled(written: dict[str, Any]) -> dict[str, Any]:
 
 def mistake_of(found: Any) -> Mistake:
     """Returns the mistake that an error of pydantic is."""
-    path = tuple(step for step in found["loc"] if not str(step).startswith("~") and step != "[key]")
+    path = found["loc"]
+    if path[:1] == ("match_on",):  # the way in which a key is written is no setting
+        path = tuple(step for place, step in enumerate(path) if place != 2 or not str(step).startswith("~"))
+    path = path[:-1] if is_of_a_name(path) else path
     path = ("schedule",) if path == ("schedule", "cron") else path
     context = found.get("ctx") or {}
     if found["type"] == "setting":
@@ -93,13 +111,16 @@ def mistake_of(found: Any) -> Mistake:
     return Mistake(path, f"{shown(found.get('input'))} is not accepted ({found['msg']})")
 
 
+def is_of_a_name(path: tuple[str | int, ...]) -> bool:
+    """Says whether a path of pydantic's is that of a setting's name, not of what it holds; one may be called so itself."""
+    return path[:2] == ("guards", "contradiction") and path[3:] == ("[key]",)
+
+
 def what_is_missing(path: tuple[str | int, ...]) -> str:
     """Returns what is said of a setting that has to be there and is not."""
     if len(path) == 1:
         return "missing; a merge needs original, enriched and match_on"
-    rules = block_at(path[:-1]).model_fields[str(path[-1])].metadata
-    said = [getattr(getattr(rule, "func", None), "accepted", "") for rule in rules]
-    accepted = next(filter(None, said), "")
+    accepted = of.accepted(block_at(path[:-1]).model_fields[str(path[-1])])
     return f"missing; {accepted}" if accepted else "missing"
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from crm_merge.spec import settings as of
-from crm_merge.spec.check import settings_of
+from crm_merge.spec.check import MAY_BE_EMPTY, settings_of
 
 TITLE = "A crm-merge spec"
 # The blocks of docs/spec.md: heading, block, what goes before its settings' names.
@@ -22,6 +22,7 @@ BLOCKS: list[tuple[str, type[BaseModel], str]] = [
     ("Any file", of.File, "original. or enriched[]."),
     ("The original", of.Original, "original."),
     ("A vendor's file", of.Enriched, "enriched[]."),
+    ("A key by its type", of.TypeKey, "match_on[]."),
     ("A key that is a column", of.ColumnKey, "match_on[]."),
     ("A key that is the CRM's own id", of.ExternalKey, "match_on[]."),
     ("A field group", of.Group, "groups[]."),
@@ -33,11 +34,14 @@ BLOCKS: list[tuple[str, type[BaseModel], str]] = [
 
 def json_schema() -> dict[str, Any]:
     """Returns the JSON Schema of a spec."""
-    return (
-        {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-        | of.Spec.model_json_schema()
-        | {"title": TITLE}
-    )
+    found = of.Spec.model_json_schema()
+    for name in MAY_BE_EMPTY:  # it may stand there with nothing behind it
+        said = found["properties"][name]
+        described = {
+            key: said.pop(key) for key in ("description", "examples", "default", "title") if key in said
+        }
+        found["properties"][name] = {"anyOf": [said, {"type": "null"}]} | described
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found | {"title": TITLE}
 
 
 def markdown() -> str:
@@ -53,7 +57,7 @@ def markdown() -> str:
     ]
     for heading, block, before in BLOCKS:
         inherited = of.File.model_fields if block in (of.Original, of.Enriched) else {}
-        lines += [f"## {heading}", "", (block.__doc__ or "").strip().splitlines()[0], ""]
+        lines += [f"## {heading}", "", (block.__doc__ or "").strip().splitlines()[0].replace("``", "`"), ""]
         lines += [
             "| setting | type | what it says | default | accepted | example |",
             "|---|---|---|---|---|---|",
@@ -68,7 +72,7 @@ def markdown() -> str:
 def row(before: str, name: str, field: FieldInfo) -> str:
     """Returns the line of a setting in docs/spec.md."""
     cells = [
-        f"`{before}{name}`", kind(field), str(field.description), default(field), accepted(field),
+        f"`{before}{name}`", kind(field), str(field.description), default(field), of.accepted(field),
         f"`{json.dumps(field.examples[0], ensure_ascii=False)}`" if field.examples else "",
     ]  # fmt: skip
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -77,6 +81,8 @@ def row(before: str, name: str, field: FieldInfo) -> str:
 def kind(field: FieldInfo) -> str:
     """Returns a setting's type in a word."""
     found = json.dumps(schema_of(field))
+    if '"string"' in found and ('"object"' in found or '"array"' in found):
+        return "text or " + ("list" if '"array"' in found else "block")
     for word, sign in (
         ("list", '"array"'), ("block", '"object"'), ("block", "$ref"), ("yes or no", '"boolean"'), ("number", '"number"'),
         ("whole number", '"integer"'),
@@ -103,14 +109,6 @@ def default(field: FieldInfo) -> str:
     if value in (None, "", [], {}, -1, PydanticUndefined) or isinstance(value, BaseModel):
         return ""
     return f"`{json.dumps(value)}`"
-
-
-def accepted(field: FieldInfo) -> str:
-    """Returns what a setting accepts, as its messages say it."""
-    for rule in field.metadata:
-        if found := getattr(getattr(rule, "func", None), "accepted", ""):
-            return f"{found}"
-    return ""
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
 )
+from pydantic.fields import FieldInfo
 
 from crm_merge import reference
 from crm_merge.spec.mistakes import error, shown, unknown
@@ -62,12 +63,29 @@ def as_written(value: Any, handler: Callable[[Any], Any]) -> Any:
     return value
 
 
+def accepts(what: str) -> Callable[[Any], Any]:
+    """Says of a function that checks a setting what it accepts: for the page, and for a setting that is missing."""
+
+    def marked(check: Any) -> Any:
+        check.accepted = what
+        return check
+
+    return marked
+
+
+def accepted(field: FieldInfo) -> str:
+    """Returns what a setting accepts, as its messages say it; '' if its type says it all."""
+    said = [getattr(getattr(rule, "func", None), "accepted", "") for rule in field.metadata]
+    return next(filter(None, said), "")
+
+
 def context_of(info: ValidationInfo) -> dict[str, Any]:
     """Returns what is known beside the spec: the names that macros give, and the vendors of the spec."""
     assert info.context is not None
     return info.context
 
 
+@accepts("true, false")
 def yes_or_no(value: Any) -> bool:
     """Takes true and false, and nothing that only looks like one."""
     if not isinstance(value, bool):
@@ -81,6 +99,7 @@ def yes_or_no(value: Any) -> bool:
 def one_word_of(*words: str) -> BeforeValidator:
     """Takes one of a few words."""
 
+    @accepts(", ".join(words))
     def check(value: Any) -> Any:
         if value not in words:
             raise error(f"'{value}' is not accepted", ", ".join(words))
@@ -104,6 +123,7 @@ def as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+@accepts("a two-letter code such as US, GB, FR, DE")
 def known_region(value: Any) -> str:
     """Takes a two-letter code of a region that has phone numbers."""
     regions = [name for name in reference.column("phone_regions", "region") if name != "001"]
@@ -119,6 +139,7 @@ def known_region(value: Any) -> str:
     raise error(f"{shown(value)} is not a region", f"two-letter codes such as US, GB, FR, DE{hint}")
 
 
+@accepts("comma, semicolon, tab, pipe, or one ASCII sign")
 def one_sign(value: Any) -> str:
     """Takes a delimiter by its name, or one sign that is ASCII, and no letter, digit, quote or line end."""
     if isinstance(value, str) and value in reference.DELIMITERS:
@@ -129,6 +150,7 @@ def one_sign(value: Any) -> str:
     return str(value)
 
 
+@accepts("the name of a strategy")
 def known_strategy(value: Any, info: ValidationInfo) -> Any:
     """Takes the name of a strategy, or {name: argument} of those that want one."""
     names, vendors = context_of(info)["names"].strategies, context_of(info)["vendors"]
@@ -152,6 +174,7 @@ def known_strategy(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+@accepts("the name of a strategy that chooses a row")
 def strategy_of_rows(value: Any, info: ValidationInfo) -> Any:
     """Takes a strategy that can choose a whole row."""
     names = context_of(info)["names"].group_strategies
@@ -176,12 +199,18 @@ def known_format(value: Any) -> str:
     return str(value)
 
 
+CRON_FORMS = (
+    'the five fields of cron in quotes, such as "0 6 * * *", or {cron: "0 6 * * *", timezone: Europe/Berlin}'
+)
+
+
+@accepts(CRON_FORMS)
 def five_fields(value: Any) -> str:
     """Takes the five fields of a cron that is due at some time."""
     if not isinstance(value, str) or not CRON.fullmatch(value):
         raise error(
             f"{shown(value)} is not accepted",
-            'the five fields of cron in quotes, such as "0 6 * * *", or {cron: "0 6 * * *", timezone: Europe/Berlin}',
+            CRON_FORMS,
         )
     try:
         next(CronSim(value.strip(), datetime.now(timezone.utc)))
@@ -190,6 +219,7 @@ def five_fields(value: Any) -> str:
     return value
 
 
+@accepts("a name such as Europe/Berlin")
 def time_zone(value: Any) -> str:
     """Takes the name of a time zone."""
     if not isinstance(value, str):
@@ -218,17 +248,21 @@ def how_names_contradict(value: Any) -> Any:
 
 
 YesNo = Annotated[bool, BeforeValidator(yes_or_no)]
-Region = Annotated[str, BeforeValidator(known_region)]
+Region = Annotated[
+    str, BeforeValidator(known_region), WithJsonSchema({"type": "string", "pattern": "^[A-Z][A-Z]$"})
+]
 Rate = Annotated[
     float,
     Field(ge=0, le=1, strict=True),
     WrapValidator(as_written),
     told("a share of rows from 0 to 1, such as 0.01 for one in a hundred"),
 ]
+OFF: dict[str, Any] = {"enum": ["off", False, None]}
 Limit = Annotated[
     Annotated[int, Field(ge=1, le=1_000_000_000_000, strict=True)] | None,
     BeforeValidator(or_off),
     told("a whole number from 1, or off"),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, OFF]}),
 ]
 Word = Annotated[str, BeforeValidator(as_text), told(expected="the name of a column")]
 STRATEGY_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
@@ -439,7 +473,20 @@ class Guards(Block):
     """What keeps strangers apart. Each is on unless it is set to `off`."""
 
     hub: Annotated[
-        dict[str, Limit] | None, BeforeValidator(or_off), told("{KEY: LIMIT}, such as {phone: 3}, or off")
+        dict[str, Limit] | None,
+        BeforeValidator(or_off),
+        told("{KEY: LIMIT}, such as {phone: 3}, or off"),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "additionalProperties": {"anyOf": [{"type": "integer", "minimum": 1}, OFF]},
+                    },
+                    OFF,
+                ]
+            }
+        ),
     ] = Field(
         default={},
         description="A key value on which more different values of another key meet links nothing: the limit by key. Without it: email 5, phone 3, linkedin 5, external_id 10, domain 3, any column 5.",
@@ -452,6 +499,18 @@ class Guards(Block):
         | None,
         BeforeValidator(or_off),
         told("{phone: name, domain: name, linkedin: name}, or off"),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "propertyNames": {"enum": list(WEAK_TYPES)},
+                        "additionalProperties": {"enum": ["name", "surname", "off", False, None]},
+                    },
+                    OFF,
+                ]
+            }
+        ),
     ] = Field(
         default={},
         description="Where names of several people meet on a phone, domain or LinkedIn page, it links only rows of one name: `name`, `surname` or `off` by key. Without it `name`.",
@@ -518,6 +577,17 @@ class Schedule(Block):
     )
 
 
+SCHEDULE_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object", "additionalProperties": False, "required": ["cron"],
+            "properties": {"cron": {"type": "string"}, "timezone": {"type": "string"}},
+        },
+    ]
+}  # fmt: skip
+
+
 def as_schedule(value: Any) -> Any:
     """Takes a bare cron as {cron: …}."""
     return value if isinstance(value, dict) else {"cron": value}
@@ -534,6 +604,7 @@ def a_list(of: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+@accepts("a CSV file or a list of them")
 def files_of_decisions(value: Any) -> Any:
     """Takes a path, or a list of them."""
     paths = [value] if isinstance(value, str) else value
@@ -597,7 +668,11 @@ class Spec(Block):
             examples=[{"hub": {"phone": 5}}],
         )
     )
-    assertions: Annotated[list[str], BeforeValidator(files_of_decisions)] = Field(
+    assertions: Annotated[
+        list[str],
+        BeforeValidator(files_of_decisions),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    ] = Field(
         default=[],
         description="A CSV file, or a list of them, with what people decided: rows that must, or must not, be linked.",
         examples=["decisions.csv"],
@@ -607,10 +682,12 @@ class Spec(Block):
         description="What is written, and where to.",
         examples=[{"formats": ["csv", "parquet"]}],
     )
-    schedule: Annotated[Schedule | None, BeforeValidator(as_schedule)] = Field(
-        default=None,
-        description="When a deployment runs the merge: a cron (UTC), or `{cron: …, timezone: …}`.",
-        examples=["0 6 * * *"],
+    schedule: Annotated[Schedule | None, BeforeValidator(as_schedule), WithJsonSchema(SCHEDULE_SCHEMA)] = (
+        Field(
+            default=None,
+            description="When a deployment runs the merge: a cron (UTC), or `{cron: …, timezone: …}`.",
+            examples=["0 6 * * *"],
+        )
     )
     time_limit_minutes: Annotated[
         float,

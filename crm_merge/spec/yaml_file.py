@@ -23,7 +23,7 @@ class SpecProblem(Exception):
 def load(path: File) -> dict[str, Any]:
     """Returns the spec of a YAML file, paths relative to the file made absolute.
 
-    Only what keeps the file from being read is checked here; the spec itself is checked by dbt.
+    Only what keeps the file from being read is checked here; the settings are checked by ``check.checked``.
     """
     return anchored(read(path), str(path), str(path.resolve().parent))
 

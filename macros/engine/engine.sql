@@ -106,8 +106,6 @@
 {% macro duckdb__part_of(entity, kind) %}coalesce({{ shuffled(entity) }} % getvariable('{{ kind }}_parts') = getvariable('{{ kind }}_part'), true){% endmacro %}
 {% macro spark__part_of(entity, kind) %}1 = 1{% endmacro %}
 
-{#- The bytes of memory that the engine was given; one that spills whatever it is given has enough. -#}
-
 {#- The first and the last number of the part that is looked at; of all, where nobody asked for parts. -#}
 {% macro first_of(kind) %}{{ return(adapter.dispatch('first_of', 'crm_merge')(kind)) }}{% endmacro %}
 {% macro duckdb__first_of(kind) %}coalesce(getvariable('{{ kind }}_first'), 0){% endmacro %}
