@@ -37,12 +37,20 @@
   {#- The region of a country_word; the word should be a column, since it is asked for again and again. NA is blank
       before it is Namibia. -#}
   {%- if not execute -%}{%- do return('cast(null as varchar)') -%}{%- endif -%}
-  {%- set regions = fromjson(query_value(
+  {%- set wanted = (merge_plan().get('phone_rules') or {}).get('countries') -%}
+  {%- set regions = {} -%}
+  {%- for word, region in regions_by_word().items() if wanted is none or word in wanted -%}{%- do regions.update({word: region}) -%}{%- endfor -%}
+  {{ looked_up(word, regions, 'sql_text') if regions else 'cast(null as varchar)' }}
+{%- endmacro %}
+
+
+{% macro regions_by_word() %}
+  {#- {country_word of a country: its region}. -#}
+  {%- do return(fromjson(query_value(
     'select to_json(map_from_entries(list((word, region)))) from (select ' ~ country_word('country') ~ ' as word, min(region) as region from '
     ~ reference_file('countries') ~ ' where lower(country) not in (select sentinel from ' ~ reference_file('blank_sentinels') ~ ') group by word)'
-  )) -%}
-  {{ looked_up(word, regions, 'sql_text') }}
-{%- endmacro %}
+  ))) -%}
+{% endmacro %}
 
 
 {% macro looked_up(text, values, literal) -%}

@@ -265,12 +265,12 @@
   {#- Lands a file's rows and its rejects the way its profile says; returns how many rows were read. -#}
   {%- set path = readable_path(file, plan, problems) -%}
   {%- if problems -%}{%- do return(0) -%}{%- endif -%}
-  {%- do find_phone_codes(file, plan, path) -%}
+  {%- do find_phone_rules(file, plan, path) -%}
   {%- do run_statement(
     'copy (' ~ landed_rows(file, plan, path) ~ ') to '
     ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')'
   ) -%}
-  {%- do plan.update({'phone_codes': none}) -%}
+  {%- do plan.update({'phone_rules': none}) -%}
   {%- do run_statement(
     'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
     ~ (read_pinned(rejects_copy(file, plan), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text']) if path != file.path

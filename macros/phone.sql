@@ -37,7 +37,7 @@
 
 {% macro phone_regions() %}
   {#- The seed's rows, and them by country code: all, or of a file with few numbers those of the codes that they can have. -#}
-  {%- set wanted = merge_plan().get('phone_codes') -%}
+  {%- set wanted = (merge_plan().get('phone_rules') or {}).get('codes') -%}
   {%- set rows = [] -%}
   {%- set codes = {} -%}
   {%- for row in fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) if wanted is none or row.country_code in wanted -%}
@@ -247,11 +247,11 @@
 {%- endmacro %}
 
 
-{% macro find_phone_codes(file, plan, path) %}
-  {#- Says of which country codes the rules are wanted from here on: of those that the numbers of a file can have, or of all where there are many. -#}
+{% macro find_phone_rules(file, plan, path) %}
+  {#- Says of which country codes and countries the rules are wanted from here on: of those that a file can have, or of all where it has many numbers. -#}
   {%- set headers = [] -%}
   {%- for h in plan.headers if h.k == file.k -%}{%- do headers.append(h) -%}{%- endfor -%}
   {%- if 'phone' in headers | map(attribute='key_type') -%}
-    {%- do plan.update({'phone_codes': fromjson(query_value('select crm_phone_codes(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
+    {%- do plan.update({'phone_rules': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
   {%- endif -%}
 {% endmacro %}

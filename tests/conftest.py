@@ -21,6 +21,7 @@ from crm_merge.engine.dbt_run import sentences
 from tests.oracle import Table, load_seeds
 
 child.leave_out_debug_events()
+child.read_calendars_once()
 compiled.Kept().install()
 PROJECT = Path(__file__).resolve().parent.parent
 MERGE = ["+merged_result", "+crosswalk", "+guard_events"]

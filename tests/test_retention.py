@@ -436,6 +436,7 @@ import os, signal, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
 from crm_merge.home import folders as homes, retention
+from crm_merge.merging import lock
 home, NOW = Path(sys.argv[1]), datetime.fromtimestamp({NOW.timestamp()}, timezone.utc)
 """
     return subprocess.Popen(

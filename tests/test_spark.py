@@ -35,7 +35,15 @@ WORDS = {
     "place_in_file", "replace_all", "rows_of_json", "scratch", "sql_name", "sql_text", "within",
 }  # fmt: skip
 # What DuckDB does before Spark begins: files are landed, and with them what the spec and the reference seeds say.
-LANDING = {"begin_merge", "land_assertions", "land_files", "land_forms", "read_plan", "read_reference", "recall_journal"}
+LANDING = {
+    "begin_merge",
+    "land_assertions",
+    "land_files",
+    "land_forms",
+    "read_plan",
+    "read_reference",
+    "recall_journal",
+}
 # What dbt itself asks for by engine.
 OF_DBT = {"get_test_sql", "location_clause"}
 

@@ -75,6 +75,13 @@ def leave_out_debug_events() -> None:
     Manager.fire_event = fire_others
 
 
+def read_calendars_once() -> None:
+    """Lets the date parser of agate, which dbt asks for each answer of the engine, make its word lists once: a tenth of a small merge."""
+    import parsedatetime
+
+    parsedatetime.Constants = functools.lru_cache(parsedatetime.Constants)
+
+
 def requested() -> dict[str, Any]:
     """Returns the request; ends the process if who started it has ended, or has no use for it any more."""
     text = sys.stdin.read()
@@ -100,6 +107,7 @@ def work(asked: dict[str, Any], held: dict[str, Any], kept: compiled.Kept) -> No
     random.seed()
     if not os.environ.get("CRM_MERGE_DEBUG"):
         leave_out_debug_events()
+    read_calendars_once()
     known = held.get(manifest.number(asked["target"]))
     settle()
     try:

@@ -4,8 +4,8 @@ Eight functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_plan(request)``
     Returns the plan of the merge (engine.planning), or what is wrong with its spec or files.
-``crm_phone_codes(request)``
-    Says which country codes the phone numbers of a small file can have (engine.phones).
+``crm_phone_rules(request)``
+    Says which country codes the phone numbers of a small file can have, and which countries it names (engine.phones).
 ``crm_parts(request)``
     Returns how many parts there are of a kind, by what was measured (plan.parts).
 ``crm_files_copy(request)``
@@ -91,7 +91,7 @@ class Plugin(BasePlugin):
             shutil.rmtree(limits.spill_folder(self.directory), ignore_errors=True)
         for function in (
             self.crm_plan,
-            self.crm_phone_codes,
+            self.crm_phone_rules,
             self.crm_parts,
             self.crm_files_copy,
             self.crm_files_changed,
@@ -123,14 +123,14 @@ class Plugin(BasePlugin):
             )
         return f'{{"plan": {planning.as_json(plan)}}}'
 
-    def crm_phone_codes(self, request: str) -> str:
-        """Returns the country codes, null for all, of ``{"file": one of the plan, "headers": its own, "path": of what is read}``."""
+    def crm_phone_rules(self, request: str) -> str:
+        """Returns the rules that are wanted, null for all, of ``{"file": one of the plan, "headers": its own, "path": of what is read}``."""
         asked = json.loads(request)
         plan = {"headers": asked["headers"]}
         with words.opened(self.directory) as connection:
             said = words.Words(connection, plan)
             read = said.say("read_file", asked["file"], asked["path"])
-            return json.dumps(phones.codes(asked["file"], plan, read, said))
+            return json.dumps(phones.rules(asked["file"], plan, read, said))
 
     def crm_parts(self, request: str) -> str:
         """Counts the parts of ``{"kind", "measured", "widths": those of the plan}``; returns ``{"n", "firsts"}``."""

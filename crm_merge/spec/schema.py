@@ -6,6 +6,7 @@ python -m crm_merge.spec.schema > docs/spec.md
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +17,9 @@ from crm_merge.spec import settings as of
 from crm_merge.spec.check import MAY_BE_EMPTY, settings_of
 
 TITLE = "A crm-merge spec"
+WORDS = {
+    "array": "list", "object": "block", "string": "text", "boolean": "yes or no", "number": "number", "integer": "whole number",
+}  # fmt: skip
 # The blocks of docs/spec.md: heading, block, what goes before its settings' names.
 BLOCKS: list[tuple[str, type[BaseModel], str]] = [
     ("The spec", of.Spec, ""),
@@ -79,17 +83,19 @@ def row(before: str, name: str, field: FieldInfo) -> str:
 
 
 def kind(field: FieldInfo) -> str:
-    """Returns a setting's type in a word."""
-    found = json.dumps(schema_of(field))
-    if '"string"' in found and ('"object"' in found or '"array"' in found):
-        return "text or " + ("list" if '"array"' in found else "block")
-    for word, sign in (
-        ("list", '"array"'), ("block", '"object"'), ("block", "$ref"), ("yes or no", '"boolean"'), ("number", '"number"'),
-        ("whole number", '"integer"'),
-    ):  # fmt: skip
-        if found.find(sign) >= 0:
-            return word
-    return "text"
+    """Returns a setting's type in words."""
+    return " or ".join(dict.fromkeys(kinds(schema_of(field))))
+
+
+def kinds(found: dict[str, Any]) -> Iterator[str]:
+    """Yields the words for the types that a schema takes; nothing at all is none."""
+    for one in found.get("anyOf") or found.get("oneOf") or [found]:
+        if "$ref" in one:
+            yield "block"
+        elif "enum" in one:
+            yield "text"
+        elif one.get("type") != "null":
+            yield WORDS[one.get("type", "string")]
 
 
 def schema_of(field: FieldInfo) -> Any:

@@ -588,6 +588,7 @@ SCHEDULE_SCHEMA = {
 }  # fmt: skip
 
 
+@accepts(CRON_FORMS)
 def as_schedule(value: Any) -> Any:
     """Takes a bare cron as {cron: …}."""
     return value if isinstance(value, dict) else {"cron": value}
