@@ -270,7 +270,7 @@
     'copy (' ~ landed_rows(file, plan, path) ~ ') to '
     ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')'
   ) -%}
-  {%- do plan.update({'phone_rules': none}) -%}
+  {%- do plan.update({'phones_of_file': none}) -%}
   {%- do run_statement(
     'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
     ~ (read_pinned(rejects_copy(file, plan), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text']) if path != file.path

@@ -37,7 +37,7 @@
 
 {% macro phone_regions() %}
   {#- The seed's rows, and them by country code: all, or of a file with few numbers those of the codes that they can have. -#}
-  {%- set wanted = (merge_plan().get('phone_rules') or {}).get('codes') -%}
+  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_of_file') or {}).get('codes') -%}
   {%- set rows = [] -%}
   {%- set codes = {} -%}
   {%- for row in fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) if wanted is none or row.country_code in wanted -%}
@@ -252,6 +252,6 @@
   {%- set headers = [] -%}
   {%- for h in plan.headers if h.k == file.k -%}{%- do headers.append(h) -%}{%- endfor -%}
   {%- if 'phone' in headers | map(attribute='key_type') -%}
-    {%- do plan.update({'phone_rules': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
+    {%- do plan.update({'phones_of_file': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
   {%- endif -%}
 {% endmacro %}

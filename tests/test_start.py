@@ -313,7 +313,7 @@ def test_phones_of_few_rules_are_those_of_all(rows, tmp_path_factory):
             assert few and len(few["codes"]) < 100 and "us" in few["countries"]
             keys = []
             for wanted in (few, None):
-                plan["phone_rules"] = wanted
+                plan["phones_of_file"] = wanted
                 keys.append(
                     words.query_rows(
                         f"select _merge_keys_1 from ({words.say('landed_rows', file, plan, file['path'])})"

@@ -40,7 +40,7 @@ def of_file(file: dict[str, Any], plan: dict[str, Any], words: Words, preview: i
     rows: list[list[str | None]] = []
     if not problems:
         read = words.say("read_file", file, path)
-        plan["phone_rules"] = phones.rules(file, plan, read, words)
+        plan["phones_of_file"] = phones.rules(file, plan, read, words)
         parsed, shares = shares_of(file, plan, words, path, tiers)
         cells = ", ".join(f"c{place}" for place in range(1, len(file["header"]) + 1))
         rows = [list(row) for row in words.query_rows(f"select {cells} from {read} limit {preview}")]  # noqa: S608 -- made of names of ours
