@@ -170,10 +170,8 @@ def test_a_killed_merge_goes_on(files, undisturbed, tmp_path):
 @pytest.mark.slow
 def test_a_merge_killed_at_every_stage_goes_on(files, undisturbed, tmp_path):
     """In the order in which dbt builds them."""
-    place = tmp_path / "order"
-    assert run(files / "spec.yml", place)[0] == 0
-    order = [result["unique_id"].split(".")[-1] for result in json.loads((place / "target" / "run_results.json").read_text())["results"]
-             if result["unique_id"].startswith("model.")]  # fmt: skip
+    outcome = dbt_run.run(["build"], tmp_path / "order", yaml_file.load(files / "spec.yml"))
+    order = [node.name for node in outcome.nodes if node.kind == "model"]
     assert sorted(order) == MODELS
     kill_in_turn(files, tmp_path / "m", [*order, "publishing"], undisturbed)
 
