@@ -6,7 +6,8 @@ COPY --chown=crm . .
 USER crm
 RUN python -m venv .venv \
  && .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt \
- && .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+ && .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable . \
+ && .venv/bin/python -c "from crm_merge.engine import manifest; manifest.load('duckdb')"
 ENV CRM_MERGE_HOME=/home/crm PATH=/opt/crm-merge/.venv/bin:$PATH
 VOLUME /home/crm
 EXPOSE 3000
