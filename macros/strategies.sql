@@ -6,6 +6,7 @@
 
     A new strategy is one macro here; the spec finds it by its name. What a macro may use of `column`:
       column.value     the cell, null when blank
+      column.length    how many characters it has without spaces around it
       column.form      a number, the same for cells that say the same; null when blank
       column.votes     how many vendors agree with it            (after `needs_forms`)
       column.is_first  is it the first candidate of its form?    (after `needs_forms`)
@@ -13,13 +14,18 @@
       column.argument  what the spec gives the strategy; column.file_ranks {k: rank} for source_priority
     and of the row: _merge_ord (unique: file order, then row), _merge_filled (its non-blank cells).
 
-    A ranking is packed with ord into one BIGINT, so that ties end with the first row:
-    sign 1 bit | rank 20 bits | ord 43 bits = file 11 bits + row 32 bits. A rank above 1,048,575 counts as that.
+    A field group survives as a row. A ranking in group_strategies gets of it: length (of all its cells), argument, file_ranks,
+    and what the row has. Asking for another word ends the merge with "a_field_group_has_no_value".
+
+    `packed` makes one BIGINT of a rank and of ord, so that ties end with the first row:
+    sign 1 bit | rank 20 bits | ord 43 bits = file 11 bits + row 32 bits.
+    A rank beyond 1,048,575 or below -1,048,575 counts as that. A null rank is the lowest.
+    A ranking that is not made by `packed` or `packed_wide` is to be known to ord_of in survivorship.sql.
 -#}
 
 {% macro prefer_first(column) -%} {{ packed('0') }} {%- endmacro %}
 {% macro prefer_last(column) -%} _merge_ord {%- endmacro %}
-{% macro prefer_longest(column) -%} {{ packed('length(' ~ trimmed(column.value) ~ ')') }} {%- endmacro %}
+{% macro prefer_longest(column) -%} {{ packed(column.length) }} {%- endmacro %}
 {% macro prefer_most_complete(column) -%} {{ packed('_merge_filled') }} {%- endmacro %}
 {% macro prefer_source_priority(column) -%} {{ packed(by_file(column.file_ranks)) }} {%- endmacro %}
 {% macro prefer_most_recent(column) -%} {{ packed_wide(recency(column.argument)) }} {%- endmacro %}
@@ -54,7 +60,8 @@
 {#- The words that rankings are made of. -#}
 
 {% macro packed(rank) -%}
-  least(cast({{ rank }} as bigint), 1048575) * 8796093022208 - _merge_ord
+  {#- least and greatest skip nulls, so a null rank is said to be the lowest -#}
+  least(greatest(coalesce(cast({{ rank }} as bigint), -1048575), -1048575), 1048575) * 8796093022208 - _merge_ord
 {%- endmacro %}
 
 {% macro packed_wide(rank) -%}

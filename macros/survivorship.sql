@@ -1,17 +1,45 @@
 {#- How the strategies' words become SQL: ranks in int_ranked, winners in int_enriched_consolidated. -#}
 
-{% macro strategy_column(v, strategy) %}
+{% macro strategy_column(v) %}
   {#- The `column` that a strategy macro sees: SQL for the cell and for what int_ranked knows of it. -#}
   {%- do return({
     'value': 'r.' ~ sql_name(v.column),
+    'length': 'length(' ~ trimmed('r.' ~ sql_name(v.column)) ~ ')',
     'form': 'r.' ~ sql_name('_merge_form_' ~ v.column),
     'votes': 'r._merge_votes_' ~ v.index,
     'is_first': 'r._merge_first_ord_' ~ v.index ~ ' = r._merge_ord',
     'least': 'r._merge_least_' ~ v.index,
     'greatest': 'r._merge_greatest_' ~ v.index,
-    'argument': 'r.' ~ sql_name(strategy.argument) if strategy.argument else none,
-    'file_ranks': strategy.file_ranks,
+    'argument': strategy_argument(v.strategy),
+    'file_ranks': v.strategy.file_ranks,
   }) -%}
+{% endmacro %}
+
+
+{% macro strategy_group(v, columns) %}
+  {#- The `column` that a strategy macro sees for the field group of a column. A row has no one value there: asking for it fails. -#}
+  {%- set none_of_a_group = 'r.a_field_group_has_no_value' -%}
+  {%- set lengths = [] -%}
+  {%- for member in columns if member.column in v.group.columns -%}
+    {%- do lengths.append("coalesce(length(" ~ trimmed('r.' ~ sql_name(member.column)) ~ "), 0)") -%}
+  {%- endfor -%}
+  {%- do return({
+    'value': none_of_a_group,
+    'length': lengths | join(' + '),
+    'form': none_of_a_group,
+    'votes': none_of_a_group,
+    'is_first': none_of_a_group,
+    'least': none_of_a_group,
+    'greatest': none_of_a_group,
+    'argument': strategy_argument(v.group.strategy),
+    'file_ranks': v.group.strategy.file_ranks,
+  }) -%}
+{% endmacro %}
+
+
+{% macro strategy_argument(strategy) %}
+  {#- SQL of the column that the spec gives a strategy, or none. -#}
+  {%- do return('r.' ~ sql_name(strategy.argument) if strategy.argument else none) -%}
 {% endmacro %}
 
 
@@ -29,24 +57,17 @@
 
 {% macro rank_of(v) -%}
   {#- SQL of a candidate's rank: the largest wins. -#}
-  {{ context['prefer_' ~ v.strategy.name](strategy_column(v, v.strategy)) | trim }}
+  {{ context['prefer_' ~ v.strategy.name](strategy_column(v)) | trim }}
 {%- endmacro %}
 
 
 {% macro group_rank(v, columns) -%}
   {#- SQL of the rank of a row for the field group of a column, null where the row has none of the group's cells. -#}
   {%- set present = [] -%}
-  {%- set lengths = [] -%}
   {%- for member in columns if member.column in v.group.columns -%}
     {%- do present.append('r.' ~ sql_name(member.column) ~ ' is not null') -%}
-    {%- do lengths.append("coalesce(length(" ~ trimmed('r.' ~ sql_name(member.column)) ~ "), 0)") -%}
   {%- endfor -%}
-  {%- if v.group.strategy.name == 'longest' -%}
-    {%- set rank = packed(lengths | join(' + ')) -%}
-  {%- else -%}
-    {%- set rank = context['prefer_' ~ v.group.strategy.name](strategy_column(v, v.group.strategy)) -%}
-  {%- endif -%}
-  case when {{ present | join(' or ') }} then {{ rank | trim }} end
+  case when {{ present | join(' or ') }} then {{ context['prefer_' ~ v.group.strategy.name](strategy_group(v, columns)) | trim }} end
 {%- endmacro %}
 
 
@@ -65,7 +86,7 @@
 
 {% macro survivor(v) %}
   {#- {value, ord, is_there}: the aggregates over int_ranked that give a column's winning cell, the record it came from, and whether there is one. -#}
-  {%- set column = strategy_column(v, v.strategy) -%}
+  {%- set column = strategy_column(v) -%}
   {%- set fold = own_fold(v) -%}
   {%- if fold -%}
     {%- set folded = fold(column) -%}

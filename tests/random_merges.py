@@ -58,6 +58,7 @@ STRATEGIES = [
     "min",
     "max",
 ]
+WITH_ARGUMENT = ["source_priority", "most_recent"]
 POLICIES = ["fill", "update", "suffix", "replace"]
 
 EMAILS = [f"p{i}@firm{i % 3}.com" for i in range(PEOPLE)] + [f"p.{i}@gmail.com" for i in range(PEOPLE)]
@@ -184,7 +185,7 @@ def tables(draw: st.DrawFn, keys: list[str], others: list[str], most: int, crowd
 
 @st.composite
 def strategies_of(draw: st.DrawFn, vendors: list[str]) -> Any:
-    name = draw(st.sampled_from([*STRATEGIES, "source_priority", "most_recent"]))
+    name = draw(st.sampled_from([*STRATEGIES, *WITH_ARGUMENT]))
     if name == "source_priority":
         return {name: draw(st.lists(st.sampled_from(vendors), unique=True, min_size=1))}
     return {name: "updated_at"} if name == "most_recent" else name

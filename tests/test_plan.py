@@ -163,6 +163,20 @@ def test_everything_that_does_not_fit_is_told_at_once():
         assert sentence in told
 
 
+@pytest.mark.parametrize(
+    ("header", "setting"),
+    [
+        (["Emial", "title"], 'columns: {"Emial": email}'),
+        (['"Emial"', "title"], 'columns: {"\\"Emial\\"": email}'),
+        (["name", "title"], 'columns: {"HEADER": email}'),
+    ],
+)
+def test_a_file_without_a_key_is_told_how_to_map_one(header, setting):
+    with pytest.raises(Unfit) as unfit:
+        plan(["Email"], header)
+    assert unfit.value.problems[0].endswith(f"or map one: {setting}")
+
+
 def test_planning_takes_no_more_memory_than_the_plan():
     """300 vendor columns in 20 files."""
     header = ["email", *(f"column {n}" for n in range(299))]

@@ -186,6 +186,18 @@ def test_names_come_from_the_macros_of_the_project():
     )
 
 
+@pytest.mark.parametrize("name", of_project().strategies)
+def test_every_strategy_is_described_and_tried(name):
+    """A strategy that is added is described for analysts and readers, and random merges try it against the oracle."""
+    from tests import random_merges
+
+    described = (PROJECT / "macros" / "_macros.yml").read_text()
+    assert f"- name: prefer_{name}\n" in described or f"- name: fold_{name}\n" in described
+    page = (PROJECT / "docs" / "matching.md").read_text().split("## Strategies")[1].split("\n## ")[0]
+    assert f"`{name}`" in page or f"`{{{name}: " in page
+    assert name in (*random_merges.STRATEGIES, *random_merges.WITH_ARGUMENT)
+
+
 def test_a_strategy_of_another_project_is_accepted():
     names = Names(("first", "mine"), ("first",), ("email",))
     least = {"original": {"path": "a"}, "enriched": [{"name": "b", "path": "b"}], "match_on": ["email"]}
@@ -197,8 +209,9 @@ def test_a_strategy_of_another_project_is_accepted():
 WRONG_YAML = {
     "a tab": ("original:\n\tpath: a.csv\n", ["line 2: not valid YAML", "(column 1)", "a tab stands where YAML takes spaces only"]),
     "indentation": ("original: {path: a}\n  region: US\n", ["line 2: not valid YAML", "(column 3)", "its indentation does not fit the lines above"]),
-    "a bracket": ("match_on: [email\nregion: US\n", ["line 2", "not valid YAML"]),
-    "twice": ("region: US\nregion: FR\n", ["line 2: 'region' stands twice in one block"]),
+    "a bracket": ("match_on: [email\nregion: US\n", ["line 2", "not valid YAML", "the bracket that opens on line 1 is not closed"]),
+    "a bracket of a block": ("original: {path: a\n\nregion: US\n", ["not valid YAML", "the bracket that opens on line 1 is not closed"]),
+    "twice": ("region: US\nregion: FR\n", ["line 2: 'region' stands twice in one block, first on line 1"]),
     "an alias": ("original: {path: *.csv}\n", ["line 1", "not valid YAML", "quotes"]),
     "a list for a name": ("[a, b]: 1\n", ["line 1: the name of a setting must be a text"]),
     "nothing": ("", ["expected settings such as original, enriched and match_on at the top level, found nothing"]),
@@ -246,6 +259,43 @@ def test_the_command_line_tells_all_at_their_lines(tmp_path):
     assert "dbt" not in done.stderr
 
 
+def test_a_sentence_of_the_plan_finds_its_line_whatever_a_name_holds():
+    text = (
+        "strategies:\n  Job: last\n  Job Title (v2.0): first\n  'a: b[0]': last\n"
+        "match_on:\n  - email\n  - {column: x}\nenriched:\n  - {path: a, columns: {A.B: c}}\n"
+    )
+    for begins, line in {
+        "strategies.Job Title (v2.0)": 3, "strategies.Job": 2, "strategies.a: b[0]": 4, "strategies.c": 1, "match_on[1].column": 7,
+        "match_on[7]": 5, "enriched[0].columns.A.B": 9, "enriched[0]": 9,
+    }.items():  # fmt: skip
+        problem = f"{begins}: is wrong"
+        assert yaml_file.located(problem, "s.yml", text) == f"s.yml, line {line}: {problem}"
+    assert yaml_file.located("export.to: is wrong", "s.yml", text) == "s.yml: export.to: is wrong"
+    assert yaml_file.located("the disk is full", "s.yml", text) == "the disk is full"
+    assert yaml_file.located("original: is wrong", "s.yml", "a: [") == "s.yml: original: is wrong"
+
+
+def test_mistakes_are_told_in_the_order_of_their_lines():
+    text = "region: US\nmatch_on: [emial]\nenriched: [{name: a, path: a, x: 1}]\noriginal: {path: a, y: 1}\n"
+    with pytest.raises(check.WrongSpec) as wrong:
+        check.checked(yaml.safe_load(text))
+    said = yaml_file.told(wrong.value.mistakes, "s.yml", text)
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "s.yml, line 2",
+        "s.yml, line 3",
+        "s.yml, line 4",
+    ]
+
+
+def test_what_is_there_and_empty_is_not_called_missing():
+    said = [mistake.sentence() for mistake in mistakes({"enriched": [], "match_on": None})]
+    assert said == [
+        "original: missing; a merge needs original, enriched and match_on",
+        "enriched: empty; a merge needs original, enriched and match_on",
+        "match_on: empty; a merge needs original, enriched and match_on",
+    ]
+
+
 # -- What is made from the settings --
 
 
@@ -288,6 +338,13 @@ def test_the_schema_takes_what_is_right_and_refuses_a_name_that_is_no_setting():
         {"foo": 1},
         {"guards": {"hubs": {}}},
         {"region": "us"},
+        {"strategies": {"title": "longst"}},
+        {"strategies": {"title": "most_recent"}},
+        {"strategies": {"title": {"most_frequent": 1}}},
+        {"groups": [{"columns": ["a"], "strategy": "collect"}]},
+        {"overwrite": {"title": "keep"}},
+        {"match_on": ["emial"]},
+        {"match_on": [{"type": "emial"}]},
         {"guards": {"max_entity_size": 0}},
         {"enriched": []},
     ):

@@ -81,9 +81,9 @@ def sending() -> Progress:
     return Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
 
-def brief(text: str) -> str:
-    """Returns a text short enough for a line."""
-    return text if len(text) <= 60 else text[:59] + "…"
+def brief(text: str, most: int = 60) -> str:
+    """Returns a text short enough for a line; one that is cut ends with …."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def printable(text: str) -> str:

@@ -28,7 +28,7 @@ def run(
     ] = "duckdb",
 ) -> None:
     """Merges, checks every invariant, and only then publishes DIR/out."""
-    wanted = read_spec(spec, "nothing was published; what an earlier run published is untouched")
+    wanted = read_spec(spec, "nothing was published")
     from crm_merge.cli import running
 
     running.run(spec, wanted, directory, resume, target)

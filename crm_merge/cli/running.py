@@ -15,7 +15,7 @@ import duckdb
 from rich.markup import escape
 from rich.table import Table
 
-from crm_merge.cli.common import interrupted, printable, progress, screen, sending, stop
+from crm_merge.cli.common import brief, interrupted, printable, progress, screen, sending, stop
 from crm_merge.engine import dbt_run, describe, limits, spark
 from crm_merge.merging import protect, publish, steps
 from crm_merge.reading import FileProblem
@@ -59,11 +59,7 @@ def run(spec: Path, wanted: dict[str, Any], directory: Path | None, resume: bool
             try:
                 outcome = dbt_run.follow(steps.stages(place, wanted, resume, target), show, show_part)
             except KeyboardInterrupt:
-                stop(
-                    [
-                        f"interrupted; nothing was published, {published(place, wanted)} is untouched; --resume goes on"
-                    ]
-                )
+                stop([f"interrupted; nothing was published{untouched(place, wanted)}; --resume goes on"])
             finally:
                 shutil.rmtree(limits.spill_folder(place), ignore_errors=True)
         if outcome.resumed:
@@ -135,12 +131,18 @@ def fail(
         for problem in (steps.problems_of(outcome, place) if place else outcome.problems)
     ]
     if place:
-        problems.append(
-            f"nothing was published; what an earlier run published in {published(place, wanted or {})} is untouched"
-        )
+        problems.append(f"nothing was published{untouched(place, wanted or {})}")
         if any(node.kind == "model" and node.status == "success" for node in outcome.nodes):
             problems.append("what is finished is kept: run again with --resume to go on from there")
     stop(problems)
+
+
+def untouched(place: Path, wanted: dict[str, Any]) -> str:
+    """Returns what to say of an earlier result when nothing was published; '' where there is certainly none."""
+    to = published(place, wanted)
+    if "://" not in to and not Path(to).is_dir():
+        return ""
+    return f"; what an earlier run published in {to} is untouched"
 
 
 def published(place: Path, wanted: dict[str, Any]) -> str:
@@ -283,7 +285,7 @@ def show_file(file: dict[str, Any]) -> list[str]:
         table.add_column(name, overflow="fold")
     for position, column in enumerate(file["columns"]):
         cells = [row[position] for row in file["preview"]]
-        shown = " | ".join("" if cell is None else cell[:30] for cell in cells)
+        shown = " | ".join("" if cell is None else brief(cell, 30) for cell in cells)
         table.add_row(
             printable(column["header"]),
             printable(column["column"] or "(kept as it is)"),

@@ -127,7 +127,8 @@ class Plugin(BasePlugin):
         """Returns the rules that are wanted, null for all, of ``{"file": one of the plan, "headers": its own, "path": of what is read}``."""
         asked = json.loads(request)
         plan = {"headers": asked["headers"]}
-        with words.opened(self.directory) as connection:
+        # a folder of its own to spill to: a connection that closes removes what is spilled in its folder
+        with words.opened(self.directory / ".crm-merge" / "phones") as connection:
             said = words.Words(connection, plan)
             read = said.say("read_file", asked["file"], asked["path"])
             return json.dumps(phones.rules(asked["file"], plan, read, said))

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -79,14 +79,9 @@ def opened(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class Words:
-    """The macros on a connection to DuckDB. ``plan`` is what merge_plan gives; ``instead`` are callables that stand for macros of their names."""
+    """The macros on a connection to DuckDB. ``plan`` is what merge_plan gives."""
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        plan: dict[str, Any],
-        instead: Mapping[str, Callable[..., Any]] | None = None,
-    ):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: dict[str, Any]):
         self.connection = connection
         self.environment = jinja2.Environment(
             extensions=["jinja2.ext.do"],
@@ -113,7 +108,6 @@ class Words:
             "sql_list": lambda values: f"[{', '.join(map(sql_text, values))}]",
             "recall": lambda entry: None,
             "remember": lambda entry, content: None,
-            **(instead or {}),
         }
         self.named["context"] = self.named
         self.environment.globals.update(self.named)

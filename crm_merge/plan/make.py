@@ -13,7 +13,7 @@ from crm_merge.plan import parts, sizes
 from crm_merge.plan.columns import Header
 from crm_merge.plan.guards import evidence_of, guards_of
 from crm_merge.plan.model import Group, Plan, Strategy, Tier, Unfit, VendorColumn
-from crm_merge.spec.mistakes import did_you_mean
+from crm_merge.spec.mistakes import did_you_mean, nearest
 from crm_merge.spec.names import Names
 from crm_merge.spec.settings import MOST_FILES, ColumnKey, ExternalKey, Spec, TypeKey
 
@@ -165,7 +165,7 @@ class Planner:
         if header.column is None:
             self.problems.append(
                 f"{self.files[header.k]['setting']}.columns: '{header.header}' means '{header.wanted}', which another column of the file has"
-                f' already; map one of them: columns: {{"{header.header}": another_name}}'
+                f" already; map one of them: {mapped(header.header, 'another_name')}"
             )
         else:
             self.found.setdefault(header.column, header)
@@ -209,34 +209,34 @@ class Planner:
 
     def strategies(self, groups: list[Group]) -> dict[str, Any]:
         """Returns what the spec says of columns."""
-        strategies: dict[str, Any] = {}
-        for written, strategy in self.spec.strategies.items():
-            if written == "default":
-                continue
-            place = f"strategies.{written}"
-            column = self.resolved(written, self.known, place)
-            if column in strategies:
-                self.problems.append(f"{place}: column '{column}' has a strategy already")
-            if column:
-                strategies[column] = strategy
-            for group in groups:
-                if column in group.columns:
-                    self.problems.append(
-                        f"{place}: the column is in groups[{group.index}], whose strategy rules; remove one of the two"
-                    )
+        strategies, places = self.of_columns("strategies", self.spec.strategies, "a strategy")
+        for column in strategies:
+            if group := group_of(groups, column):
+                self.problems.append(
+                    f"{places[column]}: the column is in groups[{group.index}], whose strategy rules; remove one of the two"
+                )
         return strategies
+
+    def of_columns(
+        self, setting: str, written: dict[str, Any], what: str
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns what a setting says of columns, and where it says so."""
+        said: dict[str, Any] = {}
+        places: dict[str, str] = {}
+        for word, value in written.items():
+            if word == "default":
+                continue
+            place = f"{setting}.{word}"
+            column = self.resolved(word, self.known, place)
+            if column in said:
+                self.problems.append(f"{place}: column '{column}' has {what} already")
+            if column:
+                said[column], places[column] = value, place
+        return said, places
 
     def policies(self, groups: list[Group]) -> dict[str, str]:
         """Returns the policies of columns; says which change nothing."""
-        policies: dict[str, str] = {}
-        for written, policy in self.spec.overwrite.items():
-            if written == "default":
-                continue
-            column = self.resolved(written, self.known, f"overwrite.{written}")
-            if column in policies:
-                self.problems.append(f"overwrite.{written}: column '{column}' has a policy already")
-            if column:
-                policies[column] = policy
+        policies, _ = self.of_columns("overwrite", self.spec.overwrite, "a policy")
         for column in policies:
             if group_of(groups, column):
                 continue
@@ -297,7 +297,7 @@ class Planner:
         for column in vendor:
             first = self.found[column.column]
             setting = self.files[first.k]["setting"]
-            remedy = f'; map it: columns: {{"{first.header}": another_name}}'
+            remedy = f"; map it: {mapped(first.header, 'another_name')}"
             if str(column.header or column.output).lower() == "enriched_by":
                 self.problems.append(
                     f"{setting}.columns: '{first.header}' has a name that unmatched_enriched itself gives{remedy}"
@@ -309,7 +309,7 @@ class Planner:
             if other := taken.get(column.output.lower()):
                 self.problems.append(
                     f"{self.files[first.k]['setting']}.columns: '{first.header}' would become the column '{column.output}', a name that {other}"
-                    f' has; map it: columns: {{"{first.header}": another_name}}'
+                    f" has; map it: {mapped(first.header, 'another_name')}"
                 )
             taken[column.output.lower()] = f"column '{column.output}'"
         outputs = [header.header for header in self.crm]
@@ -347,7 +347,7 @@ class Planner:
             if tier.label and 0 not in tier.columns:
                 self.note(
                     f"it has no column for the key '{tier.label}' of match_on, which matches none of its rows; if one has it, map it:"
-                    f' original.columns: {{"header": {tier.label}}}'
+                    f" original.{mapped('HEADER', tier.label)}"
                 )
         return tiers
 
@@ -379,8 +379,16 @@ class Planner:
                 labels = ", ".join(str(tier.label) for tier in tiers)
                 self.problems.append(
                     f"{file['setting']}: {file['shown'].split('/')[-1]} has no usable key column: none of {', '.join(file['header'])} feeds"
-                    f' {labels}; name one in match_on, or map it: columns: {{"{file["header"][0]}": {tiers[0].label}}}'
+                    f" {labels}; name one in match_on, or map one: {self.mapping(file['k'], tiers)}"
                 )
+
+    def mapping(self, k: int, tiers: list[Tier]) -> str:
+        """Returns how a header of a file would be mapped to a key: the one that is called like a key, if there is one."""
+        labels = [str(tier.label) for tier in tiers]
+        for header in self.headers:
+            if header.k == k and (label := nearest(header.wanted, labels)):
+                return mapped(header.header, label)
+        return mapped("HEADER", labels[0])
 
     def original_header(self, text: str, place: str) -> Header | None:
         """Returns the CRM's column that the spec names: by its header's text, else by its name."""
@@ -432,6 +440,11 @@ class Planner:
                     f"{file['setting']}: {file['shown']}: {file['rejected_rows']} rows can not be read, and assertions tolerate none:"
                     f" {'; '.join(file['first_rejects'])}"
                 )
+
+
+def mapped(header: str, name: str) -> str:
+    """Returns the setting that gives a file's header another name, as YAML and as JSON."""
+    return f"columns: {{{json.dumps(header, ensure_ascii=False)}: {name}}}"
 
 
 def group_of(groups: list[Group], column: str) -> Group | None:

@@ -264,7 +264,8 @@ def _near(wanted: str, names: Iterable[str], where: str) -> str:
     """Returns '; <where> holds …' with the names most like the wanted one first, or ''."""
     names = sorted(name for name in names if name.isprintable() and not name.startswith((".", "_")))
     near = difflib.get_close_matches(wanted, names, n=5)
-    near += [name for name in names if name not in near]
+    near += [name for name in names if name not in near and DATA.search(name)]
+    near = near or names  # no name says that it is a table: whatever there is
     return f"; {where} holds {', '.join(near[:5])}" if near else ""
 
 

@@ -53,7 +53,7 @@ def checked(written: Any, names: spec_names.Names | None = None) -> Spec:
     except ValidationError as wrong:
         found = wrong.errors(include_url=False)
         names_wrong = {error["loc"][:-1] for error in found if is_of_a_name(error["loc"])}
-        mistakes += [mistake_of(error) for error in found if error["loc"] not in names_wrong]
+        mistakes += [mistake_of(error, written) for error in found if error["loc"] not in names_wrong]
     mistakes += repeated_names(files) + repeated_formats(given) + partitions_without_parquet(given)
     if mistakes or spec is None:
         raise WrongSpec(list(dict.fromkeys(mistakes)))
@@ -86,8 +86,8 @@ def filled(written: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def mistake_of(found: Any) -> Mistake:
-    """Returns the mistake that an error of pydantic is."""
+def mistake_of(found: Any, written: Any) -> Mistake:
+    """Returns the mistake that an error of pydantic is; ``written`` is the whole spec."""
     path = found["loc"]
     if path[:1] == ("match_on",):  # the way in which a key is written is no setting
         path = tuple(step for place, step in enumerate(path) if place != 2 or not str(step).startswith("~"))
@@ -105,7 +105,7 @@ def mistake_of(found: Any) -> Mistake:
         name = str(path[-1])
         return Mistake(path, f"unknown setting '{name}'", ", ".join(valid), nearest(name, valid))
     if found["type"] == "missing":
-        return Mistake(path, what_is_missing(found["loc"]))
+        return Mistake(path, what_is_missing(found["loc"], written))
     if found["type"] == "too_long":
         return Mistake(path, f"at most {MOST_FILES} files")
     return Mistake(path, f"{shown(found.get('input'))} is not accepted ({found['msg']})")
@@ -116,10 +116,12 @@ def is_of_a_name(path: tuple[str | int, ...]) -> bool:
     return path[:2] == ("guards", "contradiction") and path[3:] == ("[key]",)
 
 
-def what_is_missing(path: tuple[str | int, ...]) -> str:
+def what_is_missing(path: tuple[str | int, ...], written: Any) -> str:
     """Returns what is said of a setting that has to be there and is not."""
     if len(path) == 1:
-        return "missing; a merge needs original, enriched and match_on"
+        return (
+            f"{'empty' if path[0] in written else 'missing'}; a merge needs original, enriched and match_on"
+        )
     accepted = of.accepted(block_at(path[:-1]).model_fields[str(path[-1])])
     return f"missing; {accepted}" if accepted else "missing"
 
@@ -189,5 +191,6 @@ def schedule_mistakes(schedule: Any) -> list[Mistake]:
     try:
         of.Schedule.model_validate(of.as_schedule(schedule))
     except ValidationError as wrong:
-        return [mistake_of(error | {"loc": ("schedule", *error["loc"])}) for error in wrong.errors()]
+        said = {"schedule": schedule}
+        return [mistake_of(error | {"loc": ("schedule", *error["loc"])}, said) for error in wrong.errors()]
     return []

@@ -6,6 +6,7 @@ python -m crm_merge.spec.schema > docs/spec.md
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +16,19 @@ from pydantic_core import PydanticUndefined
 
 from crm_merge.spec import settings as of
 from crm_merge.spec.check import MAY_BE_EMPTY, settings_of
+from crm_merge.spec.names import Names, of_project
 
 TITLE = "A crm-merge spec"
 WORDS = {
     "array": "list", "object": "block", "string": "text", "boolean": "yes or no", "number": "number", "integer": "whole number",
 }  # fmt: skip
+# What macros give: what it is called, which names, where docs/spec.md sends to.
+NAMED = [
+    ("a strategy", "strategies", "[Strategies](matching.md#strategies)"),
+    ("a strategy of a field group", "group_strategies", "[Groups](matching.md#groups)"),
+    ("a policy", "policies", "[Policies](matching.md#policies)"),
+    ("a key type", "key_types", "[Match keys](matching.md#match-keys)"),
+]
 # The blocks of docs/spec.md: heading, block, what goes before its settings' names.
 BLOCKS: list[tuple[str, type[BaseModel], str]] = [
     ("The spec", of.Spec, ""),
@@ -37,8 +46,8 @@ BLOCKS: list[tuple[str, type[BaseModel], str]] = [
 
 
 def json_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of a spec."""
-    found = of.Spec.model_json_schema()
+    """Returns the JSON Schema of a spec, with the names of strategies, policies and key types that the project's macros give."""
+    found = with_names(of.Spec.model_json_schema(), of_project())
     for name in MAY_BE_EMPTY:  # it may stand there with nothing behind it
         said = found["properties"][name]
         described = {
@@ -46,6 +55,21 @@ def json_schema() -> dict[str, Any]:
         }
         found["properties"][name] = {"anyOf": [said, {"type": "null"}]} | described
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found | {"title": TITLE}
+
+
+def with_names(found: Any, names: Names) -> Any:
+    """Returns a schema with the names of macros where it asks for them: strategies that take an argument are not words alone."""
+    if isinstance(found, list):
+        return [with_names(one, names) for one in found]
+    if not isinstance(found, dict):
+        return found
+    whole = {key: with_names(value, names) for key, value in found.items() if key != "names"}
+    if isinstance(kind := found.get("names"), str):
+        whole |= {
+            "type": "string",
+            "enum": [name for name in getattr(names, kind) if name not in of.WITH_ARGUMENT],
+        }
+    return whole
 
 
 def markdown() -> str:
@@ -56,7 +80,17 @@ def markdown() -> str:
         "<!-- Made from crm_merge/spec/settings.py by `make spec`; a test holds it. -->",
         "",
         "A spec is a YAML file. Only `original`, `enriched` and `match_on` are required. A name that is no setting is a mistake.",
-        "All mistakes are told at once, each with its line. `crm-merge schema` prints the JSON Schema, by which an editor completes a spec.",
+        "All mistakes of a spec are told at once, each with its line. Then all misfits of its files are told at once.",
+        "",
+        "An editor completes and checks a spec by its JSON Schema. `crm-merge schema > spec.schema.json` writes it. The first line of",
+        "the spec names it: `# yaml-language-server: $schema=spec.schema.json`.",
+        "",
+        "| what a spec may name | names | meaning |",
+        "|---|---|---|",
+        *(
+            f"| {what} | {', '.join(f'`{name}`' for name in getattr(of_project(), kind))} | {page} |"
+            for what, kind, page in NAMED
+        ),
         "",
     ]
     for heading, block, before in BLOCKS:
@@ -76,7 +110,7 @@ def markdown() -> str:
 def row(before: str, name: str, field: FieldInfo) -> str:
     """Returns the line of a setting in docs/spec.md."""
     cells = [
-        f"`{before}{name}`", kind(field), str(field.description), default(field), of.accepted(field),
+        f"`{before}{name}`", kind(field), str(field.description), default(field), re.sub("^(name|give the vendor) ", "", of.accepted(field)),
         f"`{json.dumps(field.examples[0], ensure_ascii=False)}`" if field.examples else "",
     ]  # fmt: skip
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

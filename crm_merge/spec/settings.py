@@ -134,7 +134,7 @@ def known_region(value: Any) -> str:
         hint = " (quote it: YAML reads a bare NO as false)"
     elif str(value).upper() in regions:
         hint = f"; did you mean {str(value).upper()}?"
-    elif value == "UK":
+    elif str(value).upper() == "UK":
         hint = "; the United Kingdom is GB"
     raise error(f"{shown(value)} is not a region", f"two-letter codes such as US, GB, FR, DE{hint}")
 
@@ -265,10 +265,24 @@ Limit = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, OFF]}),
 ]
 Word = Annotated[str, BeforeValidator(as_text), told(expected="the name of a column")]
-STRATEGY_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
-Strategy = Annotated[Any, BeforeValidator(known_strategy), WithJsonSchema(STRATEGY_SCHEMA)]
-RowStrategy = Annotated[Any, BeforeValidator(strategy_of_rows), WithJsonSchema(STRATEGY_SCHEMA)]
-Policy = Annotated[str, BeforeValidator(known_policy)]
+# The names that macros give are not known here: the schema gets them where it says ``names``.
+WITH_ARGUMENT: dict[str, Any] = {
+    "source_priority": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    "most_recent": {"type": "string", "minLength": 1},
+}
+ARGUMENT_SCHEMA = {
+    "type": "object", "properties": WITH_ARGUMENT, "additionalProperties": False, "minProperties": 1, "maxProperties": 1,
+}  # fmt: skip
+Strategy = Annotated[
+    Any,
+    BeforeValidator(known_strategy),
+    WithJsonSchema({"anyOf": [{"names": "strategies"}, ARGUMENT_SCHEMA]}),
+]
+RowStrategy = Annotated[
+    Any, BeforeValidator(strategy_of_rows), WithJsonSchema({"anyOf": [{"names": "group_strategies"}, ARGUMENT_SCHEMA]}),
+]  # fmt: skip
+Policy = Annotated[str, BeforeValidator(known_policy), WithJsonSchema({"names": "policies"})]
+KeyType = Annotated[str, WithJsonSchema({"names": "key_types"})]
 Format = Annotated[Literal["csv", "parquet"], BeforeValidator(known_format)]
 
 
@@ -314,12 +328,12 @@ class File(Block):
     )
     max_reject_rate: Rate | None = Field(
         default=None,
-        description="The share of the file's rows that may be unreadable. It goes before `guards.max_reject_rate`.",
+        description="The share of the file's rows that may be unreadable. For this file it holds instead of `guards.max_reject_rate`.",
         examples=[0.05],
     )
     region: Region = Field(
         default="",
-        description="The two-letter region of phone numbers without `+`. It goes before the spec's `region`; a row's own country goes before both.",
+        description="The two-letter region of phone numbers without `+`. It holds instead of the spec's `region`. Where a row names its country, that holds.",
         examples=["FR"],
     )
     columns: Annotated[
@@ -375,7 +389,7 @@ class Enriched(File):
 class TypeKey(Block):
     """A key by its type, the long way of writing ``email``."""
 
-    type: str = Field(description="The type of the key.", examples=["email"])
+    type: KeyType = Field(description="The type of the key.", examples=["email"])
 
 
 class ColumnKey(Block):
@@ -439,7 +453,7 @@ def type_key(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) ->
 
 
 Key = Annotated[
-    Annotated[str, BeforeValidator(known_key), Tag("~word")]
+    Annotated[KeyType, BeforeValidator(known_key), Tag("~word")]
     | Annotated[TypeKey, WrapValidator(type_key), Tag("~type")]
     | Annotated[ColumnKey, Tag("~column")]
     | Annotated[ExternalKey, Tag("~external")],
@@ -470,7 +484,7 @@ class Group(Block):
 
 
 class Guards(Block):
-    """What keeps strangers apart. Each is on unless it is set to `off`."""
+    """What keeps strangers apart. `hub`, `contradiction` and `max_entity_size` are on unless they are set to `off`."""
 
     hub: Annotated[
         dict[str, Limit] | None,

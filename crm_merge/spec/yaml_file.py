@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from crm_merge.spec.mistakes import Mistake, Path, path
+from crm_merge.spec.mistakes import Mistake, Path
 
 MOST_NODES = 200_000  # values of a spec
 
@@ -112,6 +112,8 @@ def yaml_mistake(error: yaml.MarkedYAMLError, text: str) -> str:
         hint = "a tab stands where YAML takes spaces only; put spaces there"
     elif "mapping values are not allowed" in problem:
         hint = "a colon stands where none can; indent the line as its neighbours, or put a text that holds ': ' in quotes"
+    elif "flow" in str(error.context) and error.context_mark:
+        hint = f"the bracket that opens on line {error.context_mark.line + 1} is not closed, or a comma is missing in it"
     elif (
         "block end" in problem or "did not find expected" in problem or "block mapping" in str(error.context)
     ):
@@ -189,7 +191,7 @@ def reject_duplicates(node: yaml.Node | None, shown: str, left: list[int]) -> No
             f"{shown}: it has more than {MOST_NODES:,} values with its aliases written out; write fewer"
         )
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        seen: dict[str, int] = {}  # line by name
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise SpecProblem(
@@ -197,9 +199,9 @@ def reject_duplicates(node: yaml.Node | None, shown: str, left: list[int]) -> No
                 )
             if key.value in seen:
                 raise SpecProblem(
-                    f"{shown}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block"
+                    f"{shown}, line {key.start_mark.line + 1}: '{key.value}' stands twice in one block, first on line {seen[key.value]}"
                 )
-            seen.add(key.value)
+            seen[key.value] = key.start_mark.line + 1
             reject_duplicates(value, shown, left)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -211,20 +213,13 @@ def located(problem: str, shown: str, text: str) -> str:
 
     ``shown`` is what the file is called, ``text`` is what stands in it.
     """
-    found = re.match(r"([a-z_]+(?:\[\d+\]|\.[^:\s]+)*): ", problem)
-    if not found:
-        return problem
-    line = line_of(text, found[1])
-    return f"{shown}, line {line}: {problem}" if line else f"{shown}: {problem}"
-
-
-def line_of(text: str, place: str) -> int | None:
-    """Returns the line of a setting such as ``enriched[1].columns``, or of the nearest block around it."""
     try:
-        found = Positions(text).of(path(place))
+        line = Positions(text).of_sentence(problem)
     except yaml.YAMLError:
-        return None
-    return found[0] or None
+        line = 0
+    if line:
+        return f"{shown}, line {line}: {problem}"
+    return f"{shown}: {problem}" if re.match(r"[a-z_]+(\[\d+\]|\.[^:\s]+)*: ", problem) else problem
 
 
 class Positions:
@@ -250,6 +245,30 @@ class Positions:
             found = (mark.line + 1, mark.column + 1)
         return found
 
+    def of_sentence(self, said: str) -> int:
+        """Returns the line of the setting that a sentence begins with, or of the nearest block around it; 0 if it begins with none.
+
+        Names may hold spaces, dots and colons, so the settings themselves say where each ends.
+        """
+        node, line = self.node, 0
+        while True:
+            if isinstance(node, yaml.MappingNode):
+                said = said.removeprefix(".") if line else said
+                fitting = [
+                    pair for pair in node.value if re.match(re.escape(str(pair[0].value)) + r"[.:\[]", said)
+                ]
+                if not fitting:
+                    return line
+                key, node = max(fitting, key=lambda pair: len(pair[0].value))
+                said, line = said[len(key.value) :], key.start_mark.line + 1
+            elif isinstance(node, yaml.SequenceNode) and (step := re.match(r"\[(\d+)\]", said)):
+                if int(step[1]) >= len(node.value):
+                    return line
+                said, node = said[step.end() :], node.value[int(step[1])]
+                line = node.start_mark.line + 1
+            else:
+                return line
+
 
 def placed(mistakes: list[Mistake], text: str) -> list[Mistake]:
     """Returns mistakes with where they stand in the text of their spec."""
@@ -261,9 +280,9 @@ def placed(mistakes: list[Mistake], text: str) -> list[Mistake]:
 
 
 def told(mistakes: list[Mistake], shown: str, text: str) -> list[str]:
-    """Returns mistakes as sentences, each with the file and the line before it."""
+    """Returns mistakes as sentences in the order of their lines, each with the file and the line before it."""
     said = []
-    for mistake in placed(mistakes, text):
+    for mistake in sorted(placed(mistakes, text), key=lambda mistake: mistake.line):
         line = f"{shown}, line {mistake.line}" if mistake.line else shown
         said.append(f"{line}: {mistake.sentence()}")
     return said
