@@ -47,8 +47,8 @@ from expected
 where found <> due or {{ ord_of('packed', fax) }} <> _merge_ord
 union all
 select
-  'length',
-  concat(street, city)
+  'length' as word,
+  concat(street, city) as what
 from rows_of_groups as r
 where
   {{ strategy_group(street, [street, city, fax])['length'] }} <> length_of_group
@@ -56,6 +56,6 @@ where
   or {{ group_rank(street, [street, city, fax]) | replace('_merge_ord', '7') }} is distinct from nullif(length_of_group, 0) * 8796093022208 - 7
 union all
 select
-  'value',
-  'a field group has one'
+  'value' as word,
+  'a field group has one' as what
 where '{{ strategy_group(street, [street, city, fax])['value'] }}' <> 'r.a_field_group_has_no_value'
