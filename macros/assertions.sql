@@ -13,7 +13,7 @@
     {%- for file in plan.assertions -%}
       {%- set path = readable_path(file, plan, problems) -%}
       {%- if not problems -%}
-        {%- do run_statement('copy (' ~ landed_assertions(file, plan, path) ~ ') to ' ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, preserve_order true)') -%}
+        {%- do run_statement('copy (' ~ landed_assertions(file, plan, path) ~ ') to ' ~ sql_text(landed_table(plan.directory, file.k)) ~ ' (format parquet, preserve_order true)') -%}
         {%- do problems.extend(fromjson(query_value(assertion_problems(file, plan)))) -%}
       {%- endif -%}
     {%- endfor -%}
@@ -60,15 +60,13 @@
 
 {% macro assertion_problems(file, plan) -%}
   {#- SELECT of a JSON list of sentences, one for each landed row that can not be followed. -#}
-  {%- set sources = [] -%}
-  {%- for f in plan.files -%}{%- do sources.append({'source': f.name, 'n': f.physical_rows}) -%}{%- endfor -%}
   {%- set labels = plan.tiers | map(attribute='label') | list -%}
   with files as (
-    select unnest(from_json({{ sql_text(tojson(sources)) }}, '[{"source": "VARCHAR", "n": "BIGINT"}]'), recursive := true)
+    select source, physical_rows as n from {{ parquet_rows(landed_table(plan.directory, 'files')) }}
   ),
   rows as (
     select *, coalesce(_merge_row, file_row_number + 1) as source_row
-    from read_parquet({{ sql_path(landed_path(plan, file)) }}, file_row_number = true)
+    from read_parquet({{ sql_path(landed_table(plan.directory, file.k)) }}, file_row_number = true)
     where decision is not null
   ),
   found as (

@@ -3,7 +3,7 @@
     letter. -#}
 
 {% macro region_stages(cells, default) %}
-  {#- A list of {column: expression}: the region of a row by its country cells, else the default, and at last
+  {#- A list of {column: expression}: the region of a row by its country cells, else the default, which is SQL, and at last
       _merge_phone_rules, what stages_phone wants to know of it. -#}
   {%- set words = {} -%}
   {%- set found = [] -%}
@@ -11,7 +11,7 @@
     {%- do words.update({('_merge_country_' ~ loop.index): country_word(cell)}) -%}
     {%- do found.append(region_of_word('_merge_country_' ~ loop.index)) -%}
   {%- endfor -%}
-  {%- do found.append(sql_text(default) if default else 'null') -%}
+  {%- do found.append(default or 'null') -%}
   {%- do return([
     words,
     {'_merge_region': 'coalesce(' ~ found | join(', ') ~ ')'},
@@ -37,7 +37,7 @@
   {#- The region of a country_word; the word should be a column, since it is asked for again and again. NA is blank
       before it is Namibia. -#}
   {%- if not execute -%}{%- do return('cast(null as varchar)') -%}{%- endif -%}
-  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_of_file') or {}).get('countries') -%}
+  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_known') or {}).get('countries') -%}
   {%- set regions = {} -%}
   {%- for word, region in regions_by_word().items() if wanted is none or word in wanted -%}{%- do regions.update({word: region}) -%}{%- endfor -%}
   {{ looked_up(word, regions, 'sql_text') if regions else 'cast(null as varchar)' }}

@@ -29,7 +29,7 @@
   {%- do plan.update({'journal': none}) -%}
   {%- if query_value("select count(*) from duckdb_tables() where table_name = '_merge_journal'") | int -%}
     {%- do plan.update({'journal': fromjson(query_value("select coalesce(json_group_object(entry, content), '{}') from " ~ journal()))}) -%}
-    {%- for file in plan.files if recall('way ' ~ file.k ~ ' ' ~ file.sha256) == 'rewrite' -%}{%- do file.update({'way': 'rewrite'}) -%}{%- endfor -%}
+    {%- for file in plan.files if recall('way ' ~ file.k ~ ' ' ~ file.sha256) == 'rewrite' -%}{%- do fall_back(file, plan) -%}{%- endfor -%}
   {%- endif -%}
 {% endmacro %}
 

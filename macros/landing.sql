@@ -1,6 +1,6 @@
-{#- Landing: every file is parsed once, streaming, into Parquet in file order; here match keys are computed, for
-    both engines. What a row of the file is, and which can not be read, was settled from its bytes
-    (crm_merge/reading); DuckDB's rows are held against that count. -#}
+{#- Landing: every file is parsed once, streaming, into Parquet in file order. What a row of the file is, and which can not be read, was settled from
+    its bytes (crm_merge/reading); DuckDB's rows are held against that count. Small files of one shape are landed by one statement.
+    Then the keys of all cells are computed, for both engines, by one statement for each key type (key_cells.sql). -#}
 
 {% macro land_files() %}
   {#- Pre-hook of stg_files: lands every file of the merge, or refuses those that did not read as expected. -#}
@@ -12,29 +12,45 @@
   {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- set problems = [] -%}
-    {%- for file in plan.files if builds_anew() or not (resumes() and recall('finished landing ' ~ file.k)) -%}
-      {%- do forget('parts of ') -%}
-      {%- do forget('sizes of ') -%}
-      {%- do build_anew() -%}
-      {%- do land_file(file, plan, problems) -%}
-      {%- do remember('finished landing ' ~ file.k, file.way) if not problems -%}
+    {%- do query_value("select crm_landing_cleared('')") if not landed_before() -%}
+    {%- for shape in plan.shapes -%}
+      {%- for landing in shape.landings if builds_anew() or not (resumes() and recall('finished landing ' ~ landing.k)) -%}
+        {%- do forget('parts of ') -%}
+        {%- do forget('sizes of ') -%}
+        {%- do build_anew() -%}
+        {%- do land(landing, shape, plan, problems) -%}
+        {%- do remember('finished landing ' ~ landing.k, shape.number) if not problems -%}
+      {%- endfor -%}
     {%- endfor -%}
-    {%- do problems.extend(fromjson(query_value('select crm_files_changed(' ~ sql_text(tojson(plan.files)) ~ ')'))) -%}
+    {%- do problems.extend(fromjson(query_value("select crm_files_changed('')"))) -%}
     {%- if problems -%}{%- do refuse('A file can not be read.', problems) -%}{%- endif -%}
+    {%- do land_keys(plan) -%}
     {%- do land_plan(plan) -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro landed_before() %}
+  {#- Has the run that this one resumes landed any file? -#}
+  {%- for entry in merge_plan().journal or {} if resumes() and entry.startswith('finished landing ') -%}{%- do return(true) -%}{%- endfor -%}
+  {%- do return(false) -%}
 {% endmacro %}
 
 
 {% macro land_plan(plan) %}
   {#- The plan beside the files, with the reference values that models ask for: for an engine that knows nothing but what was landed. -#}
   {%- for tier in plan.tiers + plan.evidence -%}{%- do blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) -%}{%- endfor -%}
-  {%- set landed = {'spec': spec_number(), 'plan': plan} -%}
-  {%- do run_statement('copy (select ' ~ sql_text(tojson(landed)) ~ ' as plan) to ' ~ sql_text(landed_plan_path(plan.directory)) ~ ' (format parquet)') -%}
+  {%- do query_value('select crm_plan_landed(' ~ sql_text(tojson({'spec': spec_number(), 'references': plan.references, 'fell_back': plan.fell_back or []})) ~ ')') -%}
 {% endmacro %}
 
 
-{% macro landed_plan_path(directory) %}{% do return(directory ~ '/.crm-merge/landing/plan.parquet') %}{% endmacro %}
+{% macro landed_plan_path(directory) %}{% do return(landed_table(directory, 'plan')) %}{% endmacro %}
+
+
+{% macro landed_table(directory, name) %}
+  {#- What the plan says of files and columns lies beside them. -#}
+  {%- do return(directory ~ '/.crm-merge/landing/' ~ name ~ '.parquet') -%}
+{% endmacro %}
 
 
 {% macro spec_number() %}
@@ -45,35 +61,87 @@
 {% endmacro %}
 
 
-{% macro land_forms() %}
-  {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
-  {{ return(adapter.dispatch('land_forms', 'crm_merge')()) }}
+{#- -- One landing: files that one statement reads -- -#}
+
+{% macro land(landing, shape, plan, problems) %}
+  {#- Lands files at once, or one by one where one of them was not read as it was counted. -#}
+  {%- set alone = landing.files | length == 1 or landing.files | select('in', plan.fell_back or []) | list -%}
+  {%- if not alone and not land_rows({'landing': landing.k}, plan.files[landing.k], shape, plan, problems) and not problems -%}{%- do return(none) -%}{%- endif -%}
+  {%- for k in landing.files if not problems -%}{%- do land_file(plan.files[k], shape, plan, problems) -%}{%- endfor -%}
 {% endmacro %}
 
 
-{% macro duckdb__land_forms() %}
-  {%- if execute -%}
-    {%- set plan = merge_plan() -%}
-    {%- for file in plan.files if builds_anew() or not (resumes() and recall('finished forms ' ~ file.k)) -%}
-      {%- do build_anew() -%}
-      {%- do run_statement('copy (' ~ landed_forms(file, plan) ~ ') to ' ~ sql_text(landed_path(plan, file, 'forms')) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')') -%}
-      {%- do remember('finished forms ' ~ file.k, file.sha256) -%}
-    {%- endfor -%}
+{% macro land_file(file, shape, plan, problems) %}
+  {#- Lands one file. Where DuckDB sees other rows than were counted it is read once more, row by row, by the careful reader. -#}
+  {%- set misread = land_rows({'file': file.k, 'way': file.way}, file, shape, plan, problems) -%}
+  {%- if misread and file.way in ['direct', 'recode'] and not problems -%}
+    {%- do fall_back(file, plan) -%}
+    {%- do remember('way ' ~ file.k ~ ' ' ~ file.sha256, 'rewrite') -%}
+    {%- set misread = land_rows({'file': file.k, 'way': file.way}, file, shape, plan, problems) -%}
+  {%- endif -%}
+  {%- if misread and not problems -%}
+    {%- do problems.append(file.setting ~ ': ' ~ file.path.split('/') | last ~ ' holds ' ~ file.physical_rows ~ ' rows, but ' ~ rows_landed(file, shape, plan) ~ ' were read and '
+      ~ file.rejected_rows ~ ' rejected: the file can not be read with certainty; check its quotes and line ends, or export it again') -%}
   {%- endif -%}
 {% endmacro %}
 
 
-{% macro landed_path(plan, file, what='rows') %}
-  {%- do return(plan.directory ~ '/.crm-merge/landing/' ~ what ~ '_' ~ file.k ~ '.parquet') -%}
+{% macro fall_back(file, plan) %}
+  {#- Says that a file is read row by row from here on. -#}
+  {%- do file.update({'way': 'rewrite'}) -%}
+  {%- do plan.setdefault('fell_back', []).append(file.k) -%}
 {% endmacro %}
 
 
-{% macro read_pinned(path, delimiter, columns, compression='none', parallel=false) -%}
-  {#- read_csv with everything pinned: nothing is sniffed, all text. A row that DuckDB can not read is left out, so that
+{% macro land_rows(request, first, shape, plan, problems) %}
+  {#- Lands the rows and the rejects of files, of which the first says how they are read; returns whether any was read other than counted. -#}
+  {%- set begun = fromjson(query_value('select crm_landing_begun(' ~ sql_text(tojson(request)) ~ ')')) -%}
+  {%- do problems.extend(begun.problems) -%}
+  {%- if problems -%}{%- do return(false) -%}{%- endif -%}
+  {%- do enter_landing(request, first.k) -%}
+  {%- set path = landed_path(plan, shape, first.k) -%}
+  {%- do run_statement(
+    'copy (' ~ landed_rows(shape, plan, read_landing(first, shape)) ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')'
+  ) -%}
+  {%- for k in begun.rejects -%}{%- do land_rejects(plan.files[k], plan) -%}{%- endfor -%}
+  {%- set counts = query_value('select to_json(map_from_entries(list((k, n)))) from (select ' ~ landed_file(first, shape) ~ ' as k, count(*) as n from ' ~ parquet_rows(path) ~ ' group by 1)') -%}
+  {%- set misread = fromjson(query_value('select crm_landing_misread(' ~ sql_text(tojson(dict(request, counts=fromjson(counts or '{}')))) ~ ')')) -%}
+  {%- do return(misread | length > 0) -%}
+{% endmacro %}
+
+
+{% macro rows_landed(file, shape, plan) %}
+  {%- do return(query_value('select count(*) from ' ~ parquet_rows(landed_path(plan, shape, file.k))) | int) -%}
+{% endmacro %}
+
+
+{% macro land_rejects(file, plan) %}
+  {#- The rows of a file that can not be read, as its copying found them. -#}
+  {%- do run_statement(
+    'copy (select ' ~ file.k ~ ' as file_order, cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
+    ~ read_pinned(sql_path(rejects_copy(file, plan)), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text'])
+    ~ ' order by source_row) to ' ~ sql_text(landed_table(plan.directory, 'rejects_' ~ file.k)) ~ ' (format parquet)'
+  ) -%}
+{% endmacro %}
+
+
+{% macro landed_path(plan, shape, k) %}
+  {#- The landed rows of a landing, or of one file. -#}
+  {%- do return(landed_table(plan.directory, 'rows_' ~ shape.number ~ '_' ~ k)) -%}
+{% endmacro %}
+
+
+{% macro landed_rejects(plan) %}{% do return(parquet_files(plan.directory ~ '/.crm-merge/landing/rejects_')) %}{% endmacro %}
+
+
+{#- -- Reading files -- -#}
+
+{% macro read_pinned(paths, delimiter, columns, compression='none', parallel=false) -%}
+  {#- read_csv with everything pinned: nothing is sniffed, all text. `paths` is SQL. A row that DuckDB can not read is left out, so that
       the count tells; its own reason would end the merge without one of ours. `parallel` only where no cell holds a
       line break: a thread that begins in the middle of such a cell takes its lines for rows. -#}
   read_csv(
-    {{ sql_path(path) }},
+    {{ paths }},
     auto_detect = false, hive_partitioning = false, header = true, all_varchar = true, compression = '{{ compression }}',
     delim = {{ sql_text(delimiter) }}, quote = '"', escape = '"', encoding = 'utf-8',
     parallel = {{ 'true' if parallel else 'false' }}, strict_mode = true, null_padding = false, ignore_errors = true, maximum_line_size = 4194304, buffer_size = 8388608,
@@ -84,18 +152,60 @@
 
 {% macro read_file(file, path) -%}
   {#- The rows of a file, its cells named c1, c2, … and `_merge_row`, the number of the row where it is not its place. -#}
-  {%- set cells = [] -%}
-  {%- for n in range(1, (file.header | length) + 1) -%}{%- do cells.append('c' ~ n) -%}{%- endfor -%}
   {%- if file.way == 'parquet' -%}
-    (select cast(null as varchar) as _merge_row
-      {%- for name in file.columns_read -%}, {{ parquet_text(sql_name(name), file.types[loop.index0]) }} as c{{ loop.index }} {%- endfor -%}
-      {%- for value in file.partitions.values() -%}, {{ sql_text(value) }} as c{{ (file.columns_read | length) + loop.index }} {%- endfor %}
+    (select cast(null as varchar) as _merge_row, {{ parquet_cells(file, file.partitions.values() | map('tojson') | map('replace', "'", "''") | list) }}
     from read_parquet({{ sql_path(path) }}, hive_partitioning = false, binary_as_string = true))
   {%- elif file.way == 'rewrite' -%}
-    {{ read_pinned(path, ',', ['_merge_row'] + cells) }}
+    {{ read_pinned(sql_path(path), ',', ['_merge_row'] + cells_of_file(file)) }}
   {%- else -%}
-    (select cast(null as varchar) as _merge_row, * from {{ read_pinned(path, file.dialect.delimiter, cells, file.compression if file.way == 'direct' and file.compression != 'plain' else 'none', not file.multiline) }})
+    (select cast(null as varchar) as _merge_row, * from {{ read_pinned(sql_path(path), file.dialect.delimiter, cells_of_file(file), compression_of(file), not file.multiline) }})
   {%- endif -%}
+{%- endmacro %}
+
+
+{% macro enter_landing(request, k) %}
+  {#- Says which files read_landing reads. The paths of thousands are no text of a statement. -#}
+  {%- do run_statement('set variable landing_' ~ k ~ ' = from_json(crm_landing_files(' ~ sql_text(tojson(request)) ~ "), '" ~ '{"paths": ["VARCHAR"], "files": ["BIGINT"], "before": ["BIGINT"], "partitions": [["VARCHAR"]]}' ~ "')") -%}
+{% endmacro %}
+
+
+{% macro read_landing(file, shape) -%}
+  {#- The rows of the files that were entered, of which the first is `file`: `_merge_record`, the number of the record where it is not the
+      place in the file that says it, and the cells, c1, c2, …. Of small files rows are numbered, which is the work of one thread. -#}
+  {%- set landing = "getvariable('landing_" ~ file.k ~ "')" -%}
+  {%- set number = landing ~ '.files[cast(file_index as bigint) + 1] * 4294967296 + ' -%}
+  {%- set before = landing ~ '.before[cast(file_index as bigint) + 1]' -%}
+  {%- if file.way == 'parquet' -%}
+    {%- set partitions = [] -%}
+    {%- for name in file.partitions -%}{%- do partitions.append(landing ~ '.partitions[cast(file_index as bigint) + 1][' ~ loop.index ~ ']') -%}{%- endfor -%}
+    (select {{ number ~ 'file_row_number + 1' if shape.keeps_record else 'cast(null as bigint)' }} as _merge_record, {{ parquet_cells(file, partitions) }}
+    from read_parquet({{ landing }}.paths, hive_partitioning = false, binary_as_string = true, file_row_number = true))
+  {%- elif file.way == 'rewrite' -%}
+    (select {{ number }} cast(_merge_row as bigint) as _merge_record, {{ cells_of_file(file) | join(', ') }}
+    from {{ read_pinned(landing ~ '.paths', ',', ['_merge_row'] + cells_of_file(file)) }})
+  {%- elif shape.keeps_record -%}
+    (select {{ number }} row_number() over () - {{ before }} as _merge_record, {{ cells_of_file(file) | join(', ') }}
+    from {{ read_pinned(landing ~ '.paths', file.dialect.delimiter, cells_of_file(file), compression_of(file)) }})
+  {%- else -%}
+    (select cast(null as bigint) as _merge_record, * from {{ read_pinned(landing ~ '.paths', file.dialect.delimiter, cells_of_file(file), compression_of(file), not file.multiline) }})
+  {%- endif -%}
+{%- endmacro %}
+
+
+{% macro cells_of_file(file) %}
+  {%- set cells = [] -%}
+  {%- for n in range(1, (file.header | length) + 1) -%}{%- do cells.append('c' ~ n) -%}{%- endfor -%}
+  {%- do return(cells) -%}
+{% endmacro %}
+
+
+{% macro compression_of(file) %}{% do return(file.compression if file.way == 'direct' and file.compression != 'plain' else 'none') %}{% endmacro %}
+
+
+{% macro parquet_cells(file, partitions) -%}
+  {#- The cells of a Parquet file as text, and behind them those of the folders that it lies in, given as SQL. -#}
+  {%- for name in file.columns_read -%} {{ parquet_text(sql_name(name), file.types[loop.index0]) }} as c{{ loop.index }}{{ ', ' if not loop.last or partitions }} {%- endfor -%}
+  {%- for value in partitions -%} {{ value }} as c{{ (file.columns_read | length) + loop.index }}{{ ', ' if not loop.last }} {%- endfor -%}
 {%- endmacro %}
 
 
@@ -113,121 +223,44 @@
 {%- endmacro %}
 
 
-{% macro landed_rows(file, plan, path) %}
-  {#- The SELECT that lands a file: its cells by position, c1, c2, … (the CRM's raw; a vendor's NFC, null where blank); the number of
-      the whole row as it stands in the file, which rows may share that only look alike; the key lists, one per tier; and of what stg_forms computes the part that
-      strategies and guards need. Keys are computed in a query below, since DuckDB would compute a CASE again wherever it stands. -#}
-  {%- set stages = [{}, {}, {}, {}] -%}
-  {%- set region_stages = row_region_stages(file, plan, match_kinds(plan, file)) -%}
-  {%- set row_region = '_merge_phone_rules' if region_stages -%}
-  {%- set columns = ['cast(_merge_row as bigint) as _merge_row'] -%}
+{#- -- Landed rows -- -#}
+
+{% macro landed_rows(shape, plan, read, only=none) %}
+  {#- The SELECT that lands files of a shape: `_merge_record`, the number of the record where the row's place does not say it; the cells by position,
+      c1, c2, … (the CRM's raw; a vendor's NFC, null where blank); the number of the whole row as it stands in the file, which rows may
+      share that only look alike; and what strategies and guards need of it. With `only` these positions alone, for who looks for keys. -#}
+  {%- set columns = ['_merge_record'] -%}
   {%- set compared = forms_for_strategies(plan) -%}
   {%- set cells = [] -%}
-  {%- for h in plan.headers if h.k == file.k -%}
+  {%- for h in shape.headers if only is none or h.position in only -%}
     {%- set cell = 'c' ~ h.position -%}
     {%- do cells.append(cell) -%}
-    {%- do columns.append(cell if file.k == 0 else 'case when not ' ~ is_blank(cell, h.is_name) ~ ' then nfc_normalize(' ~ cell ~ ') end as ' ~ cell) -%}
-    {%- if file.k > 0 and h.column in compared -%}
-      {%- if h.key_type -%}{%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, row_region)) -%}{%- endif -%}
-      {%- do columns.append(form_of(cell, h, 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ h.position) -%}
-    {%- endif -%}
+    {%- do columns.append(cell if shape.number == 0 else 'case when not ' ~ is_blank(cell, h.is_name) ~ ' then nfc_normalize(' ~ cell ~ ') end as ' ~ cell) -%}
+    {%- if shape.number > 0 and only is none and h.column in compared and not h.key_type -%}{%- do columns.append(form_of(cell, 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ h.position) -%}{%- endif -%}
   {%- endfor -%}
-  {%- if file.k > 0 -%}{%- do columns.append('hash(' ~ cells | join(', ') ~ ') as _merge_fingerprint') -%}{%- endif -%}
-  {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}
-    {%- set lists = [] -%}
-    {%- set kind = tier_kind(tier) -%}
-    {%- for h in tier.columns[file.k] -%}
-      {%- set cell = 'c' ~ h.position -%}
-      {%- if (cell ~ '_' ~ kind) not in stages[3] and (cell ~ '_' ~ kind) not in stages[0] -%}
-        {%- do add_stages(stages, key_stages(kind, cell, file.region, h.is_name, row_region)) -%}
-      {%- endif -%}
-      {%- do lists.append(cell ~ '_' ~ kind) -%}
-    {%- endfor -%}
-    {%- do columns.append((lists[0] if lists | length == 1 else 'list_distinct(list_concat(' ~ lists | join(', ') ~ '))') ~ ' as _merge_keys_' ~ tier.tier) -%}
-  {%- endfor -%}
-  {%- if weak_tiers(plan) -%}
-    {%- do add_stages(stages, name_stages(file, plan)) -%}
-    {%- do columns.extend(['_merge_surname', '_merge_given']) -%}
-  {%- endif -%}
+  {%- if shape.number > 0 and only is none -%}{%- do columns.append('hash(' ~ cells | join(', ') ~ ') as _merge_fingerprint') -%}{%- endif -%}
+  {%- do columns.extend(['_merge_surname', '_merge_given']) if weak_tiers(plan) -%}
   select {{ columns | join(', ') }}
-  from {{ staged(read_file(file, path), region_stages + stages) }}
+  from {{ staged(read, name_stages(shape) if weak_tiers(plan) else []) }}
 {% endmacro %}
 
 
-{% macro landed_forms(file, plan) %}
-  {#- The SELECT of what the rows of a landed file say, whatever their spelling: record; form_1, form_2, … by the number of the
-      vendors' column; has_key_1, … of key columns; and the name of the row. -#}
-  {%- set stages = [{}, {}, {}, {}] -%}
-  {%- set columns = [] -%}
-  {%- set keys_landed = {} -%}
-  {%- for tier in plan.tiers + plan.evidence if tier.columns.get(file.k, []) | length == 1 -%}
-    {%- do keys_landed.update({tier.columns[file.k][0].position ~ ' ' ~ tier_kind(tier): '_merge_keys_' ~ tier.tier}) -%}
-  {%- endfor -%}
-  {%- set kinds = [] -%}
-  {%- for h in plan.headers if h.k == file.k and h.key_type and (h.position ~ ' ' ~ h.key_type) not in keys_landed -%}{%- do kinds.append(h.key_type) -%}{%- endfor -%}
-  {%- set region_stages = row_region_stages(file, plan, kinds) -%}
-  {%- for h in plan.headers if h.k == file.k -%}
-    {%- set cell = 'c' ~ h.position -%}
-    {%- for v in plan.vendor if v.column == h.column -%}
-      {%- if h.key_type -%}
-        {%- set landed = keys_landed.get(h.position ~ ' ' ~ h.key_type) -%}
-        {%- if landed -%}{%- do stages[0].update({(cell ~ '_' ~ h.key_type): landed}) -%}
-        {%- else -%}{%- do add_stages(stages, key_stages(h.key_type, cell, file.region, h.is_name, '_merge_phone_rules' if region_stages)) -%}
-        {%- endif -%}
-        {#- a number that a spreadsheet has mangled is in the list as it is, and no key -#}
-        {%- do columns.append('len(' ~ ("list_filter(" ~ cell ~ "_phone, lambda number: number[1] = '+')" if h.key_type == 'phone' else cell ~ '_' ~ h.key_type) ~ ') > 0 as has_key_' ~ v.index) -%}
-      {%- endif -%}
-      {%- do columns.append(form_of(cell, h, cell ~ ' is not null' if file.k else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
-    {%- endfor -%}
-  {%- endfor -%}
-  {%- if not weak_tiers(plan) -%}{%- do add_stages(stages, name_stages(file, plan)) -%}{%- endif -%}
-  select {{ file.k }} * 4294967296 + {{ landed_row(file) }} as record, {{ (columns + ['_merge_surname', '_merge_given']) | join(', ') }}
-  from {{ staged('read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ', file_row_number = true)', region_stages + stages) }}
-{% endmacro %}
-
-
-{% macro form_of(cell, h, is_filled) -%}
-  {#- The number of what a cell says: that of its keys, or else of its text; null for a blank. -#}
-  {%- set form = comparison_form('nfc_normalize(' ~ cell ~ ')') -%}
-  {%- if h.key_type -%}{%- set form = 'coalesce(' ~ form_of_keys(cell ~ '_' ~ h.key_type) ~ ', ' ~ form ~ ')' -%}{%- endif -%}
-  case when {{ is_filled }} then {{ hash_number(form) }} end
+{% macro landed_record(shape, plan) -%}
+  {#- The number of a landed row's record. Of one file that was not rewritten it is the row's place, by which a reader skips what it does not need. -#}
+  {%- set first = shape.number * 4294967296 + 1 -%}
+  {{ '_merge_record' if shape.keeps_record or plan.files[shape.number].way == 'rewrite' else '(' ~ first ~ ' + ' ~ place_in_file() ~ ')' }}
 {%- endmacro %}
 
 
-{% macro forms_for_strategies(plan) %}
-  {#- The columns whose strategy compares what cells say: their forms are landed with the rows. -#}
-  {%- set columns = [] -%}
-  {%- for v in plan.vendor if not v.group and v.strategy.name in needs_forms() -%}{%- do columns.append(v.column) -%}{%- endfor -%}
-  {%- do return(columns) -%}
-{% endmacro %}
-
-
-{% macro match_kinds(plan, file) %}
-  {#- The key types that landing a file's rows computes. -#}
-  {%- set kinds = [] -%}
-  {%- for tier in plan.tiers + plan.evidence if file.k in tier.columns -%}{%- do kinds.append(tier_kind(tier)) -%}{%- endfor -%}
-  {%- for h in plan.headers if h.k == file.k and h.key_type and h.column in forms_for_strategies(plan) -%}{%- do kinds.append(h.key_type) -%}{%- endfor -%}
-  {%- do return(kinds) -%}
-{% endmacro %}
-
-
-{% macro landed_row(file) -%}
-  {#- The number of a landed row in its file. Only a file that was rewritten keeps it: elsewhere it is the row's place, by
-      which a reader skips what it does not need. -#}
-  {{ '_merge_row' if file.way == 'rewrite' else '(' ~ place_in_file() ~ ' + 1)' }}
+{% macro landed_file(file, shape) -%}
+  {#- The number of a landed row's file. -#}
+  {{ file_of('_merge_record') if shape.keeps_record else file.k }}
 {%- endmacro %}
 
 
-{% macro row_region_stages(file, plan, kinds) -%}
-  {#- The stages that give each row of a file the region of its phone numbers; none if its rows do not say, or no phone is among the key
-      types that are wanted. -#}
-  {%- set countries = [] -%}
-  {%- set phones = [] -%}
-  {%- for h in plan.headers if h.k == file.k -%}
-    {%- if h.is_country -%}{%- do countries.append('c' ~ h.position) -%}{%- endif -%}
-    {%- if h.key_type == 'phone' -%}{%- do phones.append(h) -%}{%- endif -%}
-  {%- endfor -%}
-  {%- do return(region_stages(countries, file.region) if countries and phones and 'phone' in kinds else []) -%}
+{% macro rows_of_shape(shape, plan, what='rows') -%}
+  {#- The landed rows of all files of a shape. -#}
+  {{ parquet_files(plan.directory ~ '/.crm-merge/landing/' ~ what ~ '_' ~ shape.number ~ '_') }}
 {%- endmacro %}
 
 
@@ -241,51 +274,80 @@
 {%- endmacro %}
 
 
-{% macro add_stages(stages, more) %}
-  {%- for stage in more -%}{%- do stages[loop.index0].update(stage) -%}{%- endfor -%}
+{#- -- What landed rows say, whatever their spelling -- -#}
+
+{% macro land_forms() %}
+  {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
+  {{ return(adapter.dispatch('land_forms', 'crm_merge')()) }}
 {% endmacro %}
 
 
-{% macro land_file(file, plan, problems) %}
-  {%- set parsed = land_rows(file, plan, problems) -%}
-  {%- if parsed + file.rejected_rows != file.physical_rows and file.way in ['direct', 'recode'] and not problems -%}
-    {#- DuckDB sees other rows than were counted: once more, row by row, by the careful reader. -#}
-    {%- do file.update({'way': 'rewrite'}) -%}
-    {%- do remember('way ' ~ file.k ~ ' ' ~ file.sha256, 'rewrite') -%}
-    {%- set parsed = land_rows(file, plan, problems) -%}
+{% macro duckdb__land_forms() %}
+  {%- if execute -%}
+    {%- set plan = merge_plan() -%}
+    {%- for shape in plan.shapes -%}
+      {%- for first, last in shape.stretches if builds_anew() or not (resumes() and recall('finished forms ' ~ first)) -%}
+        {%- do query_value('select crm_landing_cleared(' ~ sql_text('forms_' ~ shape.number ~ '_') ~ ')') if first == shape.stretches[0][0] -%}
+        {%- do build_anew() -%}
+        {%- do run_statement('copy (' ~ landed_forms(shape, plan, first, last) ~ ') to ' ~ sql_text(landed_table(plan.directory, 'forms_' ~ shape.number ~ '_' ~ first)) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')') -%}
+        {%- do remember('finished forms ' ~ first, last) -%}
+      {%- endfor -%}
+    {%- endfor -%}
   {%- endif -%}
-  {%- if parsed + file.rejected_rows != file.physical_rows and not problems -%}
-    {%- do problems.append(file.setting ~ ': ' ~ file.path.split('/') | last ~ ' holds ' ~ file.physical_rows ~ ' rows, but ' ~ parsed ~ ' were read and '
-      ~ file.rejected_rows ~ ' rejected: the file can not be read with certainty; check its quotes and line ends, or export it again') -%}
-  {%- endif -%}
 {% endmacro %}
 
 
-{% macro land_rows(file, plan, problems) %}
-  {#- Lands a file's rows and its rejects the way its profile says; returns how many rows were read. -#}
-  {%- set path = readable_path(file, plan, problems) -%}
-  {%- if problems -%}{%- do return(0) -%}{%- endif -%}
-  {%- do find_phone_rules(file, plan, path) -%}
-  {%- do run_statement(
-    'copy (' ~ landed_rows(file, plan, path) ~ ') to '
-    ~ sql_text(landed_path(plan, file)) ~ ' (format parquet, compression lz4, row_group_size ' ~ rows_together(file) ~ ')'
-  ) -%}
-  {%- do plan.update({'phones_of_file': none}) -%}
-  {%- do run_statement(
-    'copy (select cast(source_row as bigint) as source_row, cast(line as bigint) as line, cast(byte_position as bigint) as byte_position, reason, raw_text from '
-    ~ (read_pinned(rejects_copy(file, plan), ',', ['source_row', 'line', 'byte_position', 'reason', 'raw_text']) if path != file.path
-       else '(select null as source_row, null as line, null as byte_position, cast(null as varchar) as reason, cast(null as varchar) as raw_text limit 0)')
-    ~ ' order by source_row) to ' ~ sql_text(landed_path(plan, file, 'rejects')) ~ ' (format parquet)'
-  ) -%}
-  {%- do return(query_value('select count(*) from read_parquet(' ~ sql_path(landed_path(plan, file)) ~ ')') | int) -%}
+{% macro landed_forms(shape, plan, first, last) %}
+  {#- The SELECT of what a stretch of rows of a shape says, whatever their spelling: record; form_1, form_2, … by the number of the
+      vendors' column; has_key_1, … of key columns; and the name of the row. What cells with keys say was computed with the keys. -#}
+  {%- set columns, by_key = [], {} -%}
+  {%- for h in shape.headers -%}
+    {%- for v in plan.vendor if v.column == h.column -%}
+      {%- set cell = 'c' ~ h.position -%}
+      {%- if h.key_type -%}
+        {%- do by_key.setdefault(cells_at(h, shape, plan).name, []).append(v.index) -%}
+      {%- else -%}
+        {%- do columns.append(form_of(cell, cell ~ ' is not null' if shape.number else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
+      {%- endif -%}
+    {%- endfor -%}
+  {%- endfor -%}
+  {%- set stretch = ' between ' ~ first ~ ' and ' ~ last -%}
+  {%- for name, numbers in by_key.items() -%}
+    {%- for n in numbers -%}{%- do columns.extend(['keys_' ~ name ~ '.form_' ~ n, 'coalesce(keys_' ~ name ~ '.has_' ~ n ~ ', false) as has_key_' ~ n]) -%}{%- endfor -%}
+  {%- endfor -%}
+  select {{ (['landed.record'] + columns + ['_merge_surname', '_merge_given']) | join(', ') }}
+  from (
+    select *, {{ landed_record(shape, plan) }} as record
+    from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
+    where {{ landed_record(shape, plan) }}{{ stretch }}
+  ) as landed
+  {%- for name, numbers in by_key.items() %}
+  left join (
+    select record
+      {%- for n in numbers %}, max(case when column_number = {{ n }} then form end) as form_{{ n }}, bool_or(column_number = {{ n }} and has_key) as has_{{ n }}{% endfor %}
+    from {{ parquet_rows(keys_path(plan, name)) }}
+    where record{{ stretch }} and column_number is not null
+    group by record
+  ) as keys_{{ name }} on landed.record = keys_{{ name }}.record
+  {%- endfor %}
 {% endmacro %}
 
 
-{% macro rows_together(file) %}
-  {#- Rows of a Parquet row group, which is held in memory whole: fewer where rows are long. -#}
-  {%- do return([[8000000 // (file.densest + 8 * file.header | length), 2048] | max, 50000] | min) -%}
+{% macro form_of(cell, is_filled) -%}
+  {#- The number of what a cell without keys says; null for a blank. -#}
+  case when {{ is_filled }} then {{ hash_number(comparison_form('nfc_normalize(' ~ cell ~ ')')) }} end
+{%- endmacro %}
+
+
+{% macro forms_for_strategies(plan) %}
+  {#- The columns whose strategy compares what cells say: their forms are landed with the rows. -#}
+  {%- set columns = [] -%}
+  {%- for v in plan.vendor if not v.group and v.strategy.name in needs_forms() -%}{%- do columns.append(v.column) -%}{%- endfor -%}
+  {%- do return(columns) -%}
 {% endmacro %}
 
+
+{#- -- Files of decisions -- -#}
 
 {% macro readable_path(file, plan, problems) %}
   {#- The file itself, or a copy of it where its bytes are not what DuckDB reads. -#}

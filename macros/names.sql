@@ -1,10 +1,10 @@
 {#- Who a row speaks of, for the guards: a surname and a first name, folded so that spellings meet. A name is
     never a match key; it only keeps strangers who share a phone or a domain apart. -#}
 
-{% macro name_columns_of(file, plan) %}
-  {#- {last, first, full: [cells]}: the cells of a file that hold names, c1, c2, …, the first of `full` that is filled counts. -#}
+{% macro name_columns_of(shape) %}
+  {#- {last, first, full: [cells]}: the cells of a shape that hold names, c1, c2, …, the first of `full` that is filled counts. -#}
   {%- set cells = {} -%}
-  {%- for h in plan.headers if h.k == file.k and h.column in ['last_name', 'first_name', 'full_name', 'name'] -%}
+  {%- for h in shape.headers if h.column in ['last_name', 'first_name', 'full_name', 'name'] -%}
     {%- do cells.update({h.column: 'c' ~ h.position}) -%}
   {%- endfor -%}
   {%- set full = [] -%}
@@ -13,10 +13,10 @@
 {% endmacro %}
 
 
-{% macro name_stages(file, plan) %}
+{% macro name_stages(shape) %}
   {#- The queries over queries that compute a row's name, as key_stages: the last gives _merge_surname, null without
       a name, and _merge_given, '' without a first name. -#}
-  {%- set cells = name_columns_of(file, plan) -%}
+  {%- set cells = name_columns_of(shape) -%}
   {%- set whole = 'cast(null as varchar)' -%}
   {%- if cells.full -%}
     {%- set filled = [] -%}

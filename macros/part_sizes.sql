@@ -36,7 +36,7 @@
     })')) -%}
   {%- if not plan.widths.rows_are_large -%}{%- do return(counted_parts('entities', measured)) -%}{%- endif -%}
   {%- do measured.update(fromjson(query_value('
-    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ ')
+    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ ')
     select to_json({
       held_linked: coalesce(sum(case when l.entity is not null then s.held end), 0), held_others: coalesce(sum(case when l.entity is null then s.held end), 0)
     })
@@ -49,7 +49,7 @@
 {% macro largest_parts_of_entities(n, plan) %}
   {#- The bytes of the largest part, if there are n, 2 n, 3 n and 4 n. -#}
   {%- do return(fromjson(query_value('
-    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.files[1:], plan) ~ '),
+    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ '),
     held as (
       select ' ~ shuffled('e.entity') ~ ' as number, l.entity is not null as is_linked, s.held
       from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
@@ -72,13 +72,13 @@
 
 
 {#- Of rows that are not large the plan says these. Large ones are weighed one by one: long ones may stand together. -#}
-{% macro parts_of_records(plan) %}{% do return(stretches(plan.files[1:], 2, plan)) %}{% endmacro %}
-{% macro parts_of_rows(plan) %}{% do return(stretches(plan.files, 1, plan)) %}{% endmacro %}
+{% macro parts_of_records(plan) %}{% do return(stretches(plan.shapes[1:], 2, plan)) %}{% endmacro %}
+{% macro parts_of_rows(plan) %}{% do return(stretches(plan.shapes, 1, plan)) %}{% endmacro %}
 
 
-{% macro stretches(files, copies, plan) %}
+{% macro stretches(shapes, copies, plan) %}
   {#- Parts of so many rows that 100 bytes of each and copies of their texts keep within the room of a part. -#}
-  {%- do return(cut_by_bytes('sizes as (' ~ sizes_of_landed(files, plan) ~ ')', 'sizes', 'record', '100 + ' ~ copies ~ ' * bytes', plan)) -%}
+  {%- do return(cut_by_bytes('sizes as (' ~ sizes_of_landed(shapes, plan) ~ ')', 'sizes', 'record', '100 + ' ~ copies ~ ' * bytes', plan)) -%}
 {% endmacro %}
 
 
@@ -86,7 +86,7 @@
   {#- A slice of the result is joined and put in order in memory: of each original its row and what it takes of the entities, and buffers of each column. -#}
   {%- set texts = [] -%}
   {%- for v in plan.vendor -%}{%- do texts.append('strlen(' ~ sql_name(v.column) ~ ')') -%}{%- endfor -%}
-  {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.files[:1], plan) ~ '),
+  {%- set weighed = 'sizes as (' ~ sizes_of_landed(plan.shapes[:1], plan) ~ '),
     taken as (
       select original_row, sum(bytes + ' ~ held('bytes') ~ ') as bytes
       from (select _merge_original_row as original_row, ' ~ bytes_of_texts(texts) ~ ' as bytes from ' ~ ref('int_enriched_consolidated') ~ ')
@@ -109,7 +109,7 @@
     newcomers as (
       select e.entity, ' ~ ('s.held' if are_large else plan.widths.newcomer) ~ ' as held
       from ' ~ ref('int_entities') ~ ' as e'
-      ~ (' inner join (' ~ sizes_of_landed(plan.files[1:], plan) ~ ') as s on e.record = s.record' if are_large else '') ~ '
+      ~ (' inner join (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ ') as s on e.record = s.record' if are_large else '') ~ '
       left join linked as l on e.entity = l.entity
       where l.entity is null and not e.is_quarantined' ~ ('' if are_large else ' and e.record = e.entity') ~ '
     )' -%}
@@ -141,18 +141,19 @@
 {% endmacro %}
 
 
-{% macro sizes_of_landed(files, plan) -%}
-  {#- SQL: of each landed row of the files, record, the bytes of its texts, and `held`, what they take in memory. The texts are read once, when
+{% macro sizes_of_landed(shapes, plan) -%}
+  {#- SQL: of each landed row of the shapes, record, the bytes of its texts, and `held`, what they take in memory. The texts are read once, when
       this is first asked for. -#}
   {%- set paths = [] -%}
-  {%- for file in files -%}
-    {%- do paths.append(sql_path(landed_path(plan, file, 'sizes'))) -%}
-    {%- if not recall('sizes of ' ~ file.k) -%}
+  {%- for shape in shapes -%}
+    {%- set path = landed_table(plan.directory, 'sizes_' ~ shape.number) -%}
+    {%- do paths.append(sql_path(path)) -%}
+    {%- if not recall('sizes of ' ~ shape.number) -%}
       {%- set texts = [] -%}
-      {%- for h in plan.headers if h.k == file.k -%}{%- do texts.append('strlen(c' ~ h.position ~ ')') -%}{%- endfor -%}
-      {%- do run_statement('copy (select ' ~ file.k ~ ' * 4294967296 + ' ~ landed_row(file) ~ ' as record, ' ~ bytes_of_texts(texts) ~ ' as bytes from read_parquet('
-        ~ sql_path(landed_path(plan, file)) ~ ', file_row_number = true)) to ' ~ sql_text(landed_path(plan, file, 'sizes')) ~ ' (format parquet, compression lz4)') -%}
-      {%- do remember('sizes of ' ~ file.k, file.sha256) -%}
+      {%- for h in shape.headers -%}{%- do texts.append('strlen(c' ~ h.position ~ ')') -%}{%- endfor -%}
+      {%- do run_statement('copy (select ' ~ landed_record(shape, plan) ~ ' as record, ' ~ bytes_of_texts(texts) ~ ' as bytes from ' ~ rows_of_shape(shape, plan)
+        ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4)') -%}
+      {%- do remember('sizes of ' ~ shape.number, '') -%}
     {%- endif -%}
   {%- endfor -%}
   select record, bytes, {{ held('bytes') }} as held from read_parquet([{{ paths | join(', ') }}])

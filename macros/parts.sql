@@ -62,7 +62,7 @@
           {{ model.compiled_code }}
         ) as rows_of_parts
       ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ part)) }}
-      (format parquet, partition_by ({{ into }}), overwrite true, compression lz4, preserve_order false)
+      (format parquet, partition_by ({{ into }}), overwrite true, compression lz4, row_group_size {{ merge_plan().widths.rows_together }}, preserve_order false)
     {%- endcall -%}
     {%- do finish(part, parts) -%}
   {%- endfor -%}
@@ -83,7 +83,7 @@
       copy (
         {{ model.compiled_code }}
       ) to {{ sql_text(parts_path(this.identifier ~ '.' ~ '%07d' | format(part) ~ '.parquet')) }}
-      (format parquet, compression lz4, row_group_size 50000, use_tmp_file true)
+      (format parquet, compression lz4, row_group_size {{ merge_plan().widths.rows_together }}, use_tmp_file true)
     {%- endcall -%}
     {%- do finish(part, parts) -%}
   {%- endfor -%}

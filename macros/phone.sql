@@ -36,8 +36,8 @@
 
 
 {% macro phone_regions() %}
-  {#- The seed's rows, and them by country code: all, or of a file with few numbers those of the codes that they can have. -#}
-  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_of_file') or {}).get('codes') -%}
+  {#- The seed's rows, and them by country code: all, or where there are few numbers those of the codes that they can have. -#}
+  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_known') or {}).get('codes') -%}
   {%- set rows = [] -%}
   {%- set codes = {} -%}
   {%- for row in fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) if wanted is none or row.country_code in wanted -%}
@@ -245,13 +245,3 @@
   {%- for r in regions.codes[code] if r[column] and r[column] not in found -%}{%- do found.append(r[column]) -%}{%- endfor -%}
   {{ found | join('|') }}
 {%- endmacro %}
-
-
-{% macro find_phone_rules(file, plan, path) %}
-  {#- Says of which country codes and countries the rules are wanted from here on: of those that a file can have, or of all where it has many numbers. -#}
-  {%- set headers = [] -%}
-  {%- for h in plan.headers if h.k == file.k -%}{%- do headers.append(h) -%}{%- endfor -%}
-  {%- if 'phone' in headers | map(attribute='key_type') -%}
-    {%- do plan.update({'phones_of_file': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson({'file': file, 'headers': headers, 'path': path})) ~ ')'))}) -%}
-  {%- endif -%}
-{% endmacro %}

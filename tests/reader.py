@@ -62,7 +62,7 @@ def landed(found: dict[str, Any], file: dict[str, Any], folder: Path) -> Reading
         path = str(folder / "copy.csv")
         profiles.copy(found, file["path"], file, folder / "copy.csv", folder / "rejects.csv")
         columns = ["source_row", "line", "byte_position", "reason", "raw_text"]
-        sql = LANDING.module.read_pinned(str(folder / "rejects.csv"), ",", columns)
+        sql = LANDING.module.read_pinned(sql_path(str(folder / "rejects.csv")), ",", columns)
         rejects = [
             (int(row[0]), int(row[1]), int(row[2]), row[3], row[4] or "")
             for row in CONNECTION.execute(f"select * from {sql}").fetchall()

@@ -31,7 +31,7 @@ def profile(k: int, header: list[str], **more) -> dict:
     return {
         "k": k, "name": vendor, "vendor": vendor, "setting": setting, "role": "original" if k == 0 else "enriched", "header": header,
         "shown": f"{vendor}.csv", "path": f"/{vendor}.csv", "notes": [], "physical_rows": 1000, "rejected_rows": 0, "first_rejects": [],
-        "row_bytes": 100, "densest": 120, "long_bytes": 0, "region": None,
+        "row_bytes": 100, "densest": 120, "long_bytes": 0, "region": None, "way": "direct", "dialect": {"delimiter": ","}, "compression": "plain",
     } | more  # fmt: skip
 
 
@@ -210,7 +210,7 @@ def test_a_plan_is_landed_as_it_is():
 def widths(**more) -> Widths:
     return Widths(**{
         "room": 1000, "most_rows": parts.ALL_ROWS, "entity": 10, "row": 10, "compared": 0, "original": 10, "buffers": 5, "newcomer": 10,
-        "any_row": 10, "rows_are_large": False,
+        "any_row": 10, "rows_together": 5000, "rows_are_large": False,
     } | more)  # fmt: skip
 
 

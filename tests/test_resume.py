@@ -121,10 +121,13 @@ def kept(place: Path) -> dict[Path, int]:
         entries = [row[0] for row in connection.execute("select entry from _merge_journal").fetchall()]
     own = place / ".crm-merge"
     found = [
-        own / "landing" / f"rows_{entry.split()[-1]}.parquet"
+        path
         for entry in entries
-        if entry.startswith("finished landing ")
+        for kind, pattern in (("landing", "rows_*_{}"), ("keys", "keys_{}"), ("forms", "forms_*_{}"))
+        if entry.startswith(f"finished {kind} ")
+        for path in (own / "landing").glob(pattern.format(entry.split()[-1]) + ".parquet")
     ]
+    assert found or not any(entry.startswith("finished landing ") for entry in entries)
     for entry in entries:
         words = entry.split()
         if words[0] == "finished" and words[-2:-1] == ["of"]:

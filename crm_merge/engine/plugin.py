@@ -1,17 +1,23 @@
 """The dbt-duckdb plugin: the plan of a merge, what SQL can't do to the bytes of a file and to international domains, and nothing else.
 
-Eight functions become callable from SQL, from text to text, most of them JSON:
+Functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_plan(request)``
     Returns the plan of the merge (engine.planning), or what is wrong with its spec or files.
 ``crm_phone_rules(request)``
-    Says which country codes the phone numbers of a small file can have, and which countries it names (engine.phones).
+    Says which country codes few phone numbers can have, and which countries their rows name (engine.phones).
 ``crm_parts(request)``
     Returns how many parts there are of a kind, by what was measured (plan.parts).
 ``crm_files_copy(request)``
     Writes the copy of a file that DuckDB reads where it can't read the file itself.
-``crm_files_changed(request)``
-    Says which files are no longer what was profiled.
+``crm_files_changed(nothing)``
+    Says which files of the plan are no longer what was profiled.
+``crm_landing_begun(request)``, ``crm_landing_files(request)``, ``crm_landing_misread(request)``
+    Which files a statement lands, and what was read of them (engine.landings).
+``crm_landing_cleared(beginning)``
+    Removes what was landed: rows, rejects and keys, or files whose names begin so.
+``crm_plan_landed(request)``
+    Writes the plan, and what it says of files and columns, beside the landed files.
 ``crm_disk_problems(request)``
     Says where there is too little room on a disk for the merge.
 ``crm_project_number(nothing)``
@@ -40,7 +46,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 from crm_merge import PROJECT
-from crm_merge.engine import limits, phones, planning, words
+from crm_merge.engine import landings, limits, phones, planning, words
 from crm_merge.engine.international import register_international
 from crm_merge.plan import parts
 from crm_merge.plan.model import Unfit, Widths
@@ -70,6 +76,7 @@ class Plugin(BasePlugin):
             for folder in ("landing", "parts"):
                 (self.directory / ".crm-merge" / folder).mkdir(parents=True, exist_ok=True)
         self.inputs = inputs.Inputs(PROJECT, self.directory / ".crm-merge" / "inputs")
+        self.landings = landings.Landings({}, self.directory / ".crm-merge" / "landing")
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         """Leaves the number of threads to DuckDB unless DUCKDB_THREADS is set; finds seeds by the project."""
@@ -98,8 +105,11 @@ class Plugin(BasePlugin):
             self.crm_parts_cleared,
             self.crm_disk_problems,
             self.crm_project_number,
+            self.crm_landing_cleared,
+            self.crm_plan_landed,
         ):
             conn.create_function(function.__name__, function, ["VARCHAR"], "VARCHAR", side_effects=True)
+        self.landings.register(conn)
         register_international(conn)
 
     def crm_plan(self, request: str) -> str:
@@ -110,6 +120,7 @@ class Plugin(BasePlugin):
         """
         asked = json.loads(request)
         if kept := planning.kept(asked["spec"]):
+            self.landings.plan = json.loads(kept)
             return f'{{"plan": {kept}}}'
         try:
             names = of_macros(asked["macros"], asked["lists"])
@@ -121,17 +132,20 @@ class Plugin(BasePlugin):
             return json.dumps(
                 {"title": unfit.title, "problems": unfit.problems, "transient": unfit.transient}
             )
-        return f'{{"plan": {planning.as_json(plan)}}}'
+        text = planning.as_json(plan)
+        self.landings.plan = json.loads(text)
+        return f'{{"plan": {text}}}'
 
     def crm_phone_rules(self, request: str) -> str:
-        """Returns the rules that are wanted, null for all, of ``{"file": one of the plan, "headers": its own, "path": of what is read}``."""
+        """Returns the rules that are wanted, null for all, of ``{"cells": SQL of them, "countries": how many columns, "regions": of files, "most": how
+        many cells there are}``."""
         asked = json.loads(request)
-        plan = {"headers": asked["headers"]}
+        if asked["most"] > phones.FEW:
+            return "null"
         # a folder of its own to spill to: a connection that closes removes what is spilled in its folder
         with words.opened(self.directory / ".crm-merge" / "phones") as connection:
-            said = words.Words(connection, plan)
-            read = said.say("read_file", asked["file"], asked["path"])
-            return json.dumps(phones.rules(asked["file"], plan, read, said))
+            said = words.Words(connection, {})
+            return json.dumps(phones.rules(asked["cells"], asked["countries"], asked["regions"], said))
 
     def crm_parts(self, request: str) -> str:
         """Counts the parts of ``{"kind", "measured", "widths": those of the plan}``; returns ``{"n", "firsts"}``."""
@@ -149,9 +163,25 @@ class Plugin(BasePlugin):
         """Writes the copy of ``{"file": one of the plan, "to", "rejects_to"}``; returns its problem or ''."""
         return inputs.copied_as_asked(request)
 
-    def crm_files_changed(self, request: str) -> str:
+    def crm_files_changed(self, nothing: str) -> str:
         """Returns the problems of files of the plan that are not what they were."""
-        return json.dumps(inputs.changed(json.loads(request)))
+        return json.dumps(inputs.changed(self.landings.plan["files"]))
+
+    def crm_landing_cleared(self, beginning: str) -> str:
+        """Removes what was landed before, or what begins so; returns ''."""
+        landings.clear(self.landings.folder, beginning)
+        return ""
+
+    def crm_plan_landed(self, request: str) -> str:
+        """Writes the plan with ``{"spec": number, "references": values of seeds that models ask for, "fell_back": files that are read row by row}``;
+        returns ''."""
+        asked, plan = json.loads(request), dict(self.landings.plan)
+        plan["files"] = [
+            file | ({"way": "rewrite"} if file["k"] in asked["fell_back"] else {}) for file in plan["files"]
+        ]
+        landed = {"spec": asked["spec"], "plan": plan | {"references": asked["references"]}}
+        landings.write_tables(plan, self.landings.folder, landed)
+        return ""
 
     def crm_parts_cleared(self, name: str) -> str:
         """Removes the parts ``<name>.<anything>`` of a relation; returns ''."""

@@ -83,8 +83,8 @@ class Guards:
 @dataclass
 class Widths:
     """The bytes that things take in memory: of a part (``room``, and the most rows of one), of an entity of several rows without its texts, of
-    a vendor's row, of what strategies compare of a row, of a row of the result and its buffers, of a newcomer, of any row held whole; and
-    whether rows are so wide or so long, be it in one place of a file (or does somebody want so small parts), that more is done in parts."""
+    a vendor's row, of what strategies compare of a row, of a row of the result and its buffers, of a newcomer, of any row held whole; the
+    rows of a Parquet row group, which is held in memory whole; and whether rows are so wide or so long, be it in one place of a file (or does somebody want so small parts), that more is done in parts."""
 
     room: int
     most_rows: int
@@ -95,7 +95,67 @@ class Widths:
     buffers: int
     newcomer: int
     any_row: int
+    rows_together: int
     rows_are_large: bool
+
+
+@dataclass
+class Landing:
+    """Files that one statement lands: the number of the first, and the numbers of all."""
+
+    k: int
+    files: list[int]
+
+
+@dataclass
+class Shape:
+    """Files whose columns mean the same: the number of the first, which names the shape, their vendor, region and columns, how they are landed,
+    whether each landed row keeps the number of its record (else its place in the one file says it), [first record, last record] of
+    stretches of them, and the rows of a Parquet row group."""
+
+    number: int
+    vendor_number: int
+    region: str | None
+    headers: list[Header]
+    landings: list[Landing]
+    keeps_record: bool
+    stretches: list[list[int]]
+    rows_together: int
+
+
+@dataclass
+class KeyColumn:
+    """A column whose cells may hold keys: its position, the number of the vendors' column that it is (None: it is none of them), and the
+    tiers that it feeds."""
+
+    position: int
+    column_number: int | None = None
+    tiers: list[int] = field(default_factory=list)
+
+
+@dataclass
+class ShapeCells:
+    """The columns of a shape that hold keys of one type, its columns of countries, and its region."""
+
+    number: int
+    countries: list[int]
+    region: str | None
+    columns: list[KeyColumn] = field(default_factory=list)
+
+
+@dataclass
+class Cells:
+    """All cells that may hold keys of one type: the type, whether their columns hold names, what their file is called, the shapes with such
+    columns, the most columns of countries that one has, whether cells differ in region, the region if not, and the most cells there are."""
+
+    kind: str
+    is_name: bool
+    name: str
+    shapes: list[ShapeCells] = field(default_factory=list)
+    countries: int = 0
+    region_varies: bool = False
+    region: str | None = None
+    most: int = 0
 
 
 @dataclass
@@ -103,7 +163,8 @@ class Plan:
     """What a merge is made by. ``files``: as they are read (crm_merge.reading.inputs), the original first; ``crm``: the original's columns;
     ``vendor``: what vendors bring; ``tiers``: match_on; ``evidence``: a tier that only guards look at; ``headers``: those of all files;
     ``directory``: of the merge; ``record_id``: the header of the CRM's own id; ``needs``: about how much disk and memory, in bytes;
-    ``widths`` and ``parts``: by which work is cut (crm_merge.plan.parts)."""
+    ``widths`` and ``parts``: by which work is cut (crm_merge.plan.parts); ``shapes``, ``cells`` and ``tiers_of_several``: what is landed
+    together (crm_merge.plan.landing)."""
 
     files: list[dict[str, Any]]
     crm: list[Header]
@@ -122,3 +183,6 @@ class Plan:
     needs: dict[str, Any] = field(default_factory=dict)
     widths: Widths | None = None
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shapes: list[Shape] = field(default_factory=list)
+    cells: list[Cells] = field(default_factory=list)
+    tiers_of_several: list[int] = field(default_factory=list)

@@ -57,29 +57,24 @@
 {% macro duckdb__list_of_strings() %}varchar[]{% endmacro %}
 {% macro spark__list_of_strings() %}array<string>{% endmacro %}
 
-{% macro no_strings() %}{{ return(adapter.dispatch('no_strings', 'crm_merge')()) }}{% endmacro %}
-{% macro duckdb__no_strings() %}cast([] as varchar[]){% endmacro %}
-{% macro spark__no_strings() %}cast(array() as array<string>){% endmacro %}
-
 {#- The rows of a Parquet file, and the place of each in it: 0, 1, 2 … -#}
 {% macro parquet_rows(path) %}{{ return(adapter.dispatch('parquet_rows', 'crm_merge')(path)) }}{% endmacro %}
 {% macro duckdb__parquet_rows(path) %}read_parquet({{ sql_path(path) }}, file_row_number = true){% endmacro %}
 {% macro spark__parquet_rows(path) %}parquet.{{ sql_name(path) }}{% endmacro %}
 
+{#- The rows of all Parquet files whose paths begin so. -#}
+{% macro parquet_files(beginning) %}{{ return(adapter.dispatch('parquet_files', 'crm_merge')(beginning)) }}{% endmacro %}
+{% macro duckdb__parquet_files(beginning) %}read_parquet({{ sql_path(beginning) }} || '*.parquet', file_row_number = true){% endmacro %}
+{% macro spark__parquet_files(beginning) %}parquet.{{ sql_name(beginning ~ '*.parquet') }}{% endmacro %}
+
+{#- Is a number in a list? -#}
+{% macro list_holds(list, number) %}{{ return(adapter.dispatch('list_holds', 'crm_merge')(list, number)) }}{% endmacro %}
+{% macro duckdb__list_holds(list, number) %}list_contains({{ list }}, {{ number }}){% endmacro %}
+{% macro spark__list_holds(list, number) %}array_contains({{ list }}, {{ number }}){% endmacro %}
+
 {% macro place_in_file() %}{{ return(adapter.dispatch('place_in_file', 'crm_merge')()) }}{% endmacro %}
 {% macro duckdb__place_in_file() %}file_row_number{% endmacro %}
 {% macro spark__place_in_file() %}_metadata.row_index{% endmacro %}
-
-{#- SELECT of the rows of a JSON list of objects; columns {name: type}. -#}
-{% macro rows_of_json(rows, columns) %}{{ return(adapter.dispatch('rows_of_json', 'crm_merge')(rows, columns)) }}{% endmacro %}
-{% macro duckdb__rows_of_json(rows, columns) -%}
-  select unnest(from_json({{ sql_text(tojson(rows)) }}, {{ sql_text(tojson([columns])) }}), recursive := true)
-{%- endmacro %}
-{% macro spark__rows_of_json(rows, columns) -%}
-  {%- set shape = [] -%}
-  {%- for name, type in columns.items() -%}{%- do shape.append(name ~ ': ' ~ type) -%}{%- endfor -%}
-  select inline(from_json({{ sql_text(tojson(rows)) }}, 'array<struct<{{ shape | join(', ') }}>>'))
-{%- endmacro %}
 
 {#- 'it''s': a text literal, whatever it holds. -#}
 {% macro sql_text(value) %}{{ return(adapter.dispatch('sql_text', 'crm_merge')(value)) }}{% endmacro %}

@@ -1,10 +1,9 @@
-{{ config(materialized='in_parts', in_files=true) }}
+{{ config(materialized='in_parts', over='rows', in_files=true) }}
+-- depends_on: {{ ref('stg_files') }}
 {%- set plan = merge_plan() %}
 {%- for tier in plan.tiers + plan.evidence %}
-{%- set last_tier = loop.last %}
-{%- for side, record, relation in [('original', '_merge_row', ref('stg_original')), ('enriched', '_merge_ord', ref('stg_enriched'))] if side == 'enriched' or 0 in tier.columns %}
 select
-  side,
+  case when record < 4294967296 then 'original' else 'enriched' end as side,
   record,
   {{ tier.tier }} as tier,
   {{ sql_text(tier.label) }} as key_type,
@@ -13,22 +12,8 @@ select
   surname,
   given,
   {{ blocked_as(tier_kind(tier), 'key_value', plan.guards, tier.label) }} as blocked_as
-from (
-  select
-    '{{ side }}' as side,
-    {{ record }} as record,
-    {%- if weak_tiers(plan) %}
-    _merge_surname as surname,
-    _merge_given as given,
-    {%- else %}
-    cast(null as string) as surname,
-    cast(null as string) as given,
-    {%- endif %}
-    {{ exploded('_merge_keys_' ~ tier.tier) }} as key_value
-  from {{ relation }}
-) as keys
-{{ 'union all' if not (last_tier and loop.last) }}
-{%- endfor %}
+from ({{ landed_keys(plan, tier) }}) as keys_of_tier
+{{ 'union all' if not loop.last }}
 {%- else %}
-select 'original' as side from {{ ref('stg_original') }} cross join {{ ref('stg_enriched') }}
+select 'original' as side from {{ ref('stg_files') }}
 {%- endfor %}

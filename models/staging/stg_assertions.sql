@@ -15,7 +15,7 @@ select
   cast(b_row as bigint) as b_row,
   b_key_type,
   b_key_values
-from {{ parquet_rows(landed_path(plan, file)) }}
+from {{ parquet_rows(landed_table(plan.directory, file.k)) }}
 where decision is not null
 {{ 'union all' if not loop.last }}
 {%- else %}

@@ -2,38 +2,55 @@
 {{ config(pre_hook="{{ land_files() }}") }}
 {%- set plan = merge_plan() %}
 -- reads {{ source('files', 'original') }} and {{ source('files', 'enriched') }}
-with files as (
-  {%- for file in plan.files %}
-  {%- set dialect = file.dialect or {} %}
+{%- if plan.shapes %}
+with counted as (
+  {%- for shape in plan.shapes %}
   select
-    {{ file.k }} as file_order,
-    {{ sql_text(file.name) }} as source,
-    {{ sql_text(file.vendor) }} as vendor,
-    {{ file.vendor_number }} as vendor_number,
-    {{ sql_text(file.role) }} as role,
-    {{ sql_text(file.shown) }} as path,
-    {{ sql_text(file.format) }} as format,
-    {{ sql_text(file.compression) }} as compression,
-    {{ sql_text(file.encoding) }} as encoding,
-    {{ sql_text(dialect.delimiter) if dialect else 'cast(null as string)' }} as delimiter,
-    {{ sql_text(dialect.quote) if dialect else 'cast(null as string)' }} as quote,
-    {{ sql_text(dialect.escape) if dialect else 'cast(null as string)' }} as escape,
-    {{ sql_text(file.line_ends) if file.line_ends else 'cast(null as string)' }} as line_ends,
-    cast({{ dialect.header_line if dialect else 'null' }} as int) as header_line,
-    {{ sql_text(tojson(file.header)) }} as header,
-    {{ file.header | length }} as columns,
-    cast({{ file.physical_rows }} as bigint) as physical_rows,
-    (select count(*) from {{ parquet_rows(landed_path(plan, file)) }}) as parsed_rows,
-    (select count(*) from {{ parquet_rows(landed_path(plan, file, 'rejects')) }}) as rejected_rows,
-    cast({{ file.bytes }} as bigint) as bytes,
-    cast({{ file.densest }} as bigint) as largest_row_bytes,
-    cast({{ file.long_bytes }} as bigint) as long_row_bytes,
-    {{ sql_text(file.sha256) }} as sha256,
-    {{ sql_text(file.notes | join('; ')) if file.notes else 'cast(null as string)' }} as notes
-  {{- '\n  union all' if not loop.last }}
-  {%- else %}
-  select 0 as file_order
+    {{ landed_file(plan.files[shape.number], shape) }} as file_order,
+    count(*) as n
+  from {{ rows_of_shape(shape, plan) }}
+  group by 1
+  {{ 'union all' if not loop.last }}
   {%- endfor %}
+),
+
+rejected as (
+  select
+    file_order,
+    count(*) as n
+  from {{ landed_rejects(plan) }}
+  group by file_order
 )
 
-select * from files
+select
+  f.file_order,
+  f.source,
+  f.vendor,
+  f.vendor_number,
+  f.role,
+  f.path,
+  f.format,
+  f.compression,
+  f.encoding,
+  f.delimiter,
+  f.quote,
+  f.escape,
+  f.line_ends,
+  f.header_line,
+  f.header,
+  f.columns,
+  f.physical_rows,
+  coalesce(c.n, 0) as parsed_rows,
+  coalesce(r.n, 0) as rejected_rows,
+  f.bytes,
+  f.largest_row_bytes,
+  f.long_row_bytes,
+  f.sha256,
+  f.notes
+from {{ parquet_rows(landed_table(plan.directory, 'files')) }} as f
+left join counted as c on f.file_order = c.file_order
+left join rejected as r on f.file_order = r.file_order
+order by f.file_order
+{%- else %}
+select 0 as file_order
+{%- endif %}

@@ -2,12 +2,11 @@
 {{ config(pre_hook="{{ land_forms() }}") }}
 -- depends_on: {{ ref('stg_files') }}
 {%- set plan = merge_plan() %}
-{%- for file in plan.files %}
-{%- set columns = [] %}
-{%- for h in plan.headers if h.k == file.k %}{% do columns.append(h.column) %}{% endfor %}
+{%- for shape in plan.shapes %}
+{%- set columns = shape.headers | map(attribute='column') | list %}
 select
   record,
-  {{ file.vendor_number }} as vendor_number,
+  {{ shape.vendor_number }} as vendor_number,
   {%- for v in plan.vendor %}
   {{ 'form_' ~ v.index if v.column in columns else 'cast(null as bigint) as form_' ~ v.index }},
   {%- if v.key_type %}
@@ -16,7 +15,7 @@ select
   {%- endfor %}
   _merge_surname as surname,
   _merge_given as given
-from {{ parquet_rows(landed_path(plan, file, 'forms')) }}
+from {{ rows_of_shape(shape, plan, 'forms') }}
 {{ 'union all' if not loop.last }}
 {%- else %}
 select 0 as record from {{ ref('stg_files') }}

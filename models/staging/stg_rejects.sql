@@ -1,17 +1,13 @@
 -- depends_on: {{ ref('stg_files') }}
 {%- set plan = merge_plan() %}
-{%- for file in plan.files %}
 select
-  {{ file.k }} as file_order,
-  {{ sql_text(file.name) }} as source,
-  {{ sql_text(file.shown) }} as path,
-  source_row,
-  line,
-  byte_position,
-  reason,
-  raw_text
-from {{ parquet_rows(landed_path(plan, file, 'rejects')) }}
-{{ 'union all' if not loop.last }}
-{%- else %}
-select 0 as file_order from {{ ref('stg_files') }}
-{%- endfor %}
+  r.file_order,
+  f.source,
+  f.path,
+  r.source_row,
+  r.line,
+  r.byte_position,
+  r.reason,
+  r.raw_text
+from {{ landed_rejects(plan) }} as r
+inner join {{ parquet_rows(landed_table(plan.directory, 'files')) }} as f on r.file_order = f.file_order

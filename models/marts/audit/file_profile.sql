@@ -1,6 +1,4 @@
 {%- set plan = merge_plan() %}
-{%- set usable = [] %}
-{%- for tier in plan.tiers %}{% for k in tier.columns %}{% do usable.append((k, tier)) %}{% endfor %}{% endfor %}
 -- keyed: the rows of each file with a valid key, per key that the file has a column for
 with keyed as (
   select
@@ -11,13 +9,22 @@ with keyed as (
   group by case when side = 'original' then 0 else cast(floor(record / 4294967296) as int) end, tier
 ),
 
-usable as (
-  {%- for k, tier in usable %}
-  select {{ k }} as file_order, {{ tier.tier }} as tier, {{ sql_text(tojson(tier.label)) }} as label
+labels as (
+  {%- for tier in plan.tiers %}
+  select {{ tier.tier }} as tier, {{ sql_text(tojson(tier.label)) }} as label
   {{ 'union all' if not loop.last }}
   {%- else %}
-  select 0 as file_order, 0 as tier, '' as label from keyed where 1 = 0
+  select 0 as tier, '' as label from keyed where 1 = 0
   {%- endfor %}
+),
+
+usable as (
+  select
+    f.file_order,
+    l.tier,
+    l.label
+  from (select file_order, {{ exploded('tiers') }} as tier from {{ parquet_rows(landed_table(plan.directory, 'files')) }}) as f
+  inner join labels as l on f.tier = l.tier
 ),
 
 -- in ten-thousandths, as a whole number: engines round and write fractions each in its way
@@ -49,12 +56,10 @@ valid_keys as (
 ),
 
 column_maps as (
-  {%- for file in plan.files %}
-  select {{ file.k }} as file_order, {{ sql_text(file.column_map) }} as column_map
-  {{ 'union all' if not loop.last }}
-  {%- else %}
-  select 0 as file_order, '' as column_map from keyed where 1 = 0
-  {%- endfor %}
+  select
+    file_order,
+    column_map
+  from {{ parquet_rows(landed_table(plan.directory, 'files')) }}
 )
 
 select

@@ -1,0 +1,133 @@
+{#- Keys in long form: all cells of a key type, of whatever file and column, are one relation, and one statement finds their keys. So what finds them,
+    which is large, stands in a merge once. Its Parquet file has a row for each cell that is filled:
+
+      record, column_number   which cell: the row, and the number of the vendors' column, null if it is none of them
+      tiers                   the tiers that the cell feeds
+      keys, has_key           its keys, and whether one is valid (a number that a spreadsheet has mangled is among them, and is none)
+      form                    what the cell says, whatever its spelling
+      surname, given          who the row speaks of, where a guard asks
+-#}
+
+{% macro land_keys(plan) %}
+  {%- for cells in plan.cells if builds_anew() or not (resumes() and recall('finished keys ' ~ cells.name)) -%}
+    {%- do build_anew() -%}
+    {%- do enter_phone_rules(cells, plan, landed_sources(cells, plan)) -%}
+    {%- do run_statement('copy (' ~ keys_of_cells(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(keys_path(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000)') -%}
+    {%- do plan.update({'phones_known': none}) -%}
+    {%- do remember('finished keys ' ~ cells.name, cells.kind) -%}
+  {%- endfor -%}
+{% endmacro %}
+
+
+{% macro keys_path(plan, name) %}{% do return(landed_table(plan.directory, 'keys_' ~ name)) %}{% endmacro %}
+
+
+{% macro cells_at(header, shape, plan) %}
+  {#- The cells of its key type that a column of a shape is among. -#}
+  {%- for cells in plan.cells if cells.kind == header.key_type and cells.is_name == header.is_name -%}{%- do return(cells) -%}{%- endfor -%}
+{% endmacro %}
+
+
+{% macro landed_sources(cells, plan) %}
+  {#- {number of a shape: SQL of its rows}, with `record` and the cells. -#}
+  {%- set sources = {} -%}
+  {%- for shape in plan.shapes if shape.number in cells.shapes | map(attribute='number') -%}
+    {%- do sources.update({shape.number: '(select *, ' ~ landed_record(shape, plan) ~ ' as record from ' ~ rows_of_shape(shape, plan) ~ ')'}) -%}
+  {%- endfor -%}
+  {%- do return(sources) -%}
+{% endmacro %}
+
+
+{% macro keys_of_cells(cells, plan, sources) -%}
+  {#- The SELECT of the keys of all cells of a type. -#}
+  {%- set keys = 'cell_' ~ cells.kind -%}
+  {%- if cells.region_varies -%}
+    {%- set countries = [] -%}
+    {%- for n in range(1, cells.countries + 1) -%}{%- do countries.append('country_' ~ n) -%}{%- endfor -%}
+    {%- set stages = region_stages(countries, 'file_region') + key_stages(cells.kind, 'cell', none, cells.is_name, '_merge_phone_rules') if cells.kind == 'phone' else key_stages(cells.kind, 'cell', none, cells.is_name) -%}
+  {%- else -%}
+    {%- set stages = key_stages(cells.kind, 'cell', cells.region, cells.is_name) -%}
+  {%- endif -%}
+  select
+    record,
+    column_number,
+    tiers,
+    {{ keys }} as keys,
+    len({{ "list_filter(" ~ keys ~ ", lambda number: number[1] = '+')" if cells.kind == 'phone' else keys }}) > 0 as has_key,
+    case when column_number is not null then {{ hash_number('coalesce(' ~ form_of_keys(keys) ~ ', ' ~ comparison_form('cell') ~ ')') }} end as form,
+    surname,
+    given
+  from {{ staged('(' ~ key_cells(cells, plan, sources) ~ ') as cells', stages) }}
+{%- endmacro %}
+
+
+{% macro key_cells(cells, plan, sources) -%}
+  {#- The SELECT of the filled cells of a key type: record, column_number, tiers, surname, given, country_1 …, file_region, cell. -#}
+  {%- for shape in cells.shapes %}
+  select *
+  from (
+    select
+      record,
+      {{ '_merge_surname as surname, _merge_given as given' if weak_tiers(plan) else 'cast(null as varchar) as surname, cast(null as varchar) as given' }},
+      {%- for n in range(cells.countries) %}
+      {{ 'c' ~ shape.countries[n] if n < shape.countries | length else 'cast(null as varchar)' }} as country_{{ n + 1 }},
+      {%- endfor %}
+      cast({{ sql_text(shape.region) if shape.region else 'null' }} as varchar) as file_region,
+      {%- set numbers, tiers, texts = [], [], [] -%}
+      {%- for column in shape.columns -%}
+        {%- do numbers.append(column.column_number or 'null') -%}{%- do tiers.append(column.tiers) -%}{%- do texts.append('c' ~ column.position if shape.number else 'nfc_normalize(c' ~ column.position ~ ')') -%}
+      {%- endfor %}
+      {%- if texts | length == 1 %}
+      cast({{ numbers[0] }} as int) as column_number, cast({{ tiers[0] }} as int[]) as tiers, {{ texts[0] }} as cell
+      {%- else %}
+      unnest(cast([{{ numbers | join(', ') }}] as int[])) as column_number, unnest(cast({{ tiers }} as int[][])) as tiers, unnest([{{ texts | join(', ') }}]) as cell
+      {%- endif %}
+    from {{ sources[shape.number] }}
+  )
+  where cell is not null{{ ' and not ' ~ is_blank('cell', cells.is_name) if not shape.number }}
+  {{ 'union all' if not loop.last }}
+  {%- endfor %}
+{%- endmacro %}
+
+
+{% macro enter_phone_rules(cells, plan, sources) %}
+  {#- Says of which country codes and countries the rules are wanted from here on: of those that few numbers can have, or of all. -#}
+  {%- if cells.kind == 'phone' -%}
+    {%- set request = {'cells': key_cells(cells, plan, sources), 'countries': cells.countries, 'most': cells.most, 'regions': cells.shapes | map(attribute='region') | unique | list} -%}
+    {%- do plan.update({'phones_known': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson(request)) ~ ')'))}) -%}
+  {%- endif -%}
+{% endmacro %}
+
+
+{% macro landed_key_forms(v, plan) -%}
+  {#- The SELECT of what the cells of a vendors' column say that holds keys: record, form. -#}
+  {%- for cells in plan.cells if cells.kind == v.key_type %}
+  {{ 'union all' if not loop.first }}
+  select record, form
+  from {{ parquet_rows(keys_path(plan, cells.name)) }}
+  where column_number = {{ v.index }} and {{ within('records', 'record') }}
+  {%- endfor %}
+{%- endmacro %}
+
+
+{% macro landed_keys(plan, tier) -%}
+  {#- The SELECT of the keys that a tier joins by: record, surname, given, key_value. Two columns of a row may hold the same one. -#}
+  {%- set several = tier.tier in plan.tiers_of_several -%}
+  {%- for cells in plan.cells if cells.kind == tier_kind(tier) %}
+  {{ 'union all' if not loop.first }}
+  select{{ ' distinct' if several }}
+    record,
+    surname,
+    given,
+    key_value
+  from (
+    select
+      record,
+      surname,
+      given,
+      {{ exploded('keys') }} as key_value
+    from {{ parquet_rows(keys_path(plan, cells.name)) }}
+    where {{ list_holds('tiers', tier.tier) }}{% if several %} and {{ within('rows', 'record') }}{% endif %}
+  ) as keys
+  {%- endfor %}
+{%- endmacro %}
