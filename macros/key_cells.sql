@@ -12,14 +12,14 @@
   {%- for cells in plan.cells if builds_anew() or not (resumes() and recall('finished keys ' ~ cells.name)) -%}
     {%- do build_anew() -%}
     {%- do enter_phone_rules(cells, plan, landed_sources(cells, plan)) -%}
-    {%- do run_statement('copy (' ~ keys_of_cells(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(keys_path(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000)') -%}
+    {%- do run_statement('copy (' ~ cell_keys(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(path_of_keys(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000)') -%}
     {%- do plan.update({'phones_known': none}) -%}
     {%- do remember('finished keys ' ~ cells.name, cells.kind) -%}
   {%- endfor -%}
 {% endmacro %}
 
 
-{% macro keys_path(plan, name) %}{% do return(landed_table(plan.directory, 'keys_' ~ name)) %}{% endmacro %}
+{% macro path_of_keys(plan, name) %}{% do return(landed_table(plan.directory, 'keys_' ~ name)) %}{% endmacro %}
 
 
 {% macro cells_at(header, shape, plan) %}
@@ -38,7 +38,7 @@
 {% endmacro %}
 
 
-{% macro keys_of_cells(cells, plan, sources) -%}
+{% macro cell_keys(cells, plan, sources) -%}
   {#- The SELECT of the keys of all cells of a type. -#}
   {%- set keys = 'cell_' ~ cells.kind -%}
   {%- if cells.region_varies -%}
@@ -104,7 +104,7 @@
   {%- for cells in plan.cells if cells.kind == v.key_type %}
   {{ 'union all' if not loop.first }}
   select record, form
-  from {{ parquet_rows(keys_path(plan, cells.name)) }}
+  from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
   where column_number = {{ v.index }} and {{ within('records', 'record') }}
   {%- endfor %}
 {%- endmacro %}
@@ -126,8 +126,15 @@
       surname,
       given,
       {{ exploded('keys') }} as key_value
-    from {{ parquet_rows(keys_path(plan, cells.name)) }}
+    from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
     where {{ list_holds('tiers', tier.tier) }}{% if several %} and {{ within('rows', 'record') }}{% endif %}
   ) as keys
+  {%- else %}
+  select
+    cast(0 as bigint) as record,
+    cast(null as string) as surname,
+    cast(null as string) as given,
+    cast(null as string) as key_value
+  where 1 = 0
   {%- endfor %}
 {%- endmacro %}

@@ -325,7 +325,7 @@
   left join (
     select record
       {%- for n in numbers %}, max(case when column_number = {{ n }} then form end) as form_{{ n }}, bool_or(column_number = {{ n }} and has_key) as has_{{ n }}{% endfor %}
-    from {{ parquet_rows(keys_path(plan, name)) }}
+    from {{ parquet_rows(path_of_keys(plan, name)) }}
     where record{{ stretch }} and column_number is not null
     group by record
   ) as keys_{{ name }} on landed.record = keys_{{ name }}.record

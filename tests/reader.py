@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import jinja2
 
+from crm_merge.engine.sql import sql_text
+from crm_merge.engine.words import Words
 from crm_merge.reading import FileProblem
 from crm_merge.reading import profile as profiles
-from tests.conftest import PROJECT
 from tests.pollution import Reading
 
-
-def sql_text(value: Any) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def sql_path(path: str) -> str:
-    return sql_text(re.sub(r"([*?[])", r"[\1]", path))
-
-
-def sql_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-LANDING = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(
-    (PROJECT / "macros" / "landing.sql").read_text(), {"sql_text": sql_text, "sql_path": sql_path, "sql_name": sql_name}
-)  # fmt: skip
 # Of the 12 rows of a small file; a merge tolerates one in a hundred.
 MAX_REJECT_RATE = 0.34
 CONNECTION = duckdb.connect(
     config={"memory_limit": "300MB", "threads": 2, "autoload_known_extensions": False}
 )
+WORDS = Words(CONNECTION, {})
 
 
 def rows_of(found: dict[str, Any], path: str) -> list[tuple]:
     """Returns (_merge_row or None, cells …) of each row that DuckDB reads."""
-    sql = LANDING.module.read_file(found, path)
+    sql = WORDS.say("read_file", found, path)
     return CONNECTION.execute(f"select * from {sql}").fetchall()
 
 
@@ -62,7 +46,7 @@ def landed(found: dict[str, Any], file: dict[str, Any], folder: Path) -> Reading
         path = str(folder / "copy.csv")
         profiles.copy(found, file["path"], file, folder / "copy.csv", folder / "rejects.csv")
         columns = ["source_row", "line", "byte_position", "reason", "raw_text"]
-        sql = LANDING.module.read_pinned(sql_path(str(folder / "rejects.csv")), ",", columns)
+        sql = WORDS.say("read_pinned", sql_text(folder / "rejects.csv"), ",", columns)
         rejects = [
             (int(row[0]), int(row[1]), int(row[2]), row[3], row[4] or "")
             for row in CONNECTION.execute(f"select * from {sql}").fetchall()

@@ -234,7 +234,7 @@ def test_a_copied_directory_is_compared_by_its_own_rows(merged, tmp_path):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        (str(diff.LANDED), "lacks .crm-merge/landing/rows_0.parquet"),
+        (str(diff.LANDED), "lacks .crm-merge/landing/rows_0_0.parquet"),
         (".crm-merge/parts/merged_result.0000000.parquet", "lacks the files of merged_result"),
         (".crm-merge/parts/int_cells.0000000.parquet", "lacks the files of int_cells"),
     ],

@@ -163,7 +163,7 @@ def test_the_spec_itself_is_not_written_over(spec, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [".crm-merge/landing/rows_0.parquet", "merge.duckdb", "target/manifest.json", "logs/dbt.log"]
+    "name", [".crm-merge/landing/rows_0_0.parquet", "merge.duckdb", "target/manifest.json", "logs/dbt.log"]
 )
 def test_no_input_lies_where_the_merge_works(spec, tmp_path, name):
     file = tmp_path / "m" / name

@@ -38,7 +38,7 @@ def merge_in(home: Path, name: str, days: float, published: bool = False) -> Pat
     place = home / "merges" / name
     for folder in ("logs", "target/compiled", ".crm-merge/landing", ".crm-merge/parts"):
         (place / folder).mkdir(parents=True)
-    for file in ("merge.duckdb", ".crm-merge/landing/rows_0.parquet", "logs/dbt.log", ".lock"):
+    for file in ("merge.duckdb", ".crm-merge/landing/rows_0_0.parquet", "logs/dbt.log", ".lock"):
         (place / file).write_bytes(b"x" * 100 if file != ".lock" else b"")
     if published:
         result_in(place / "out", days)

@@ -69,11 +69,11 @@ def spoilt(seed: int):
             block = block[step]
         how = chance.random()
         if how < 0.6:
-            block[where[-1]] = chance.choice(VALUES)
+            block[where[-1]] = copy.deepcopy(chance.choice(VALUES))
         elif how < 0.75:
             del block[where[-1]]
         elif isinstance(block, dict):
-            block[chance.choice(["pth", "nme", "foo", "hubs"])] = chance.choice(VALUES)
+            block[chance.choice(["pth", "nme", "foo", "hubs"])] = copy.deepcopy(chance.choice(VALUES))
     return spec
 
 

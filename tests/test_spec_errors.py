@@ -130,7 +130,7 @@ def test_plain_dbt_says_the_same(runner, spec, name):
     told = "\n".join(merge.problems)
     assert not merge.ok and "Traceback" not in told
     assert all(sentence in told for sentence in sentences)
-    assert not (merge.directory / ".crm-merge" / "landing" / "rows_0.parquet").exists(), (
+    assert not (merge.directory / ".crm-merge" / "landing" / "rows_0_0.parquet").exists(), (
         "something was written"
     )
 

@@ -321,7 +321,7 @@ def test_phones_of_few_rules_are_those_of_all(rows, tmp_path_factory):
         keys = []
         for wanted in (few, None):
             plan["phones_known"] = wanted
-            sql = words.say("keys_of_cells", cells, plan, sources)
+            sql = words.say("cell_keys", cells, plan, sources)
             keys.append(words.query_rows(f"select record, keys from ({sql}) order by all"))
         assert keys[0] == keys[1] and any(found for _, found in keys[0])
 

@@ -97,7 +97,7 @@ class Files:
             regions = [shape["region"] for shape in cells["shapes"]]
             found = self.words.say("key_cells", cells, self.plan, sources)
             self.plan["phones_known"] = phones.rules(found, cells["countries"], regions, self.words)
-        keys = self.words.say("keys_of_cells", cells, self.plan, sources)
+        keys = self.words.say("cell_keys", cells, self.plan, sources)
         self.words.say(
             "run_statement",
             f"create temp table keys_{cells['name']} as select record, tiers, keys from ({keys})",  # noqa: S608

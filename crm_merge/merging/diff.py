@@ -27,7 +27,7 @@ MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "e
                  "duplicate_in_original"]  # fmt: skip
 NEEDED = ["merged_result", "stg_files", "stg_columns", "int_cells"]
 # The rows of the original as the merge read them; its view stg_original names them by the place where the merge was made.
-LANDED = Path(".crm-merge") / "landing" / "rows_0.parquet"
+LANDED = Path(".crm-merge") / "landing" / "rows_0_0.parquet"
 # kept in files, to which the views in merge.duckdb point by the place where the merge was made
 IN_FILES = ["merged_result", "int_cells"]
 # What an id that counts as blank may hold: as the macro is_empty, so that record_id is the audit's.
@@ -135,8 +135,8 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
     connection.execute(f"""
         create temp table rows_{name} as
         select
-          coalesce(_merge_row, file_row_number + 1) as row,
-          row_number() over (order by coalesce(_merge_row, file_row_number + 1)) as position,
+          coalesce(_merge_record, file_row_number + 1) as row,
+          row_number() over (order by coalesce(_merge_record, file_row_number + 1)) as position,
           case when not regexp_full_match({own}, {sql_text(BLANK)}) then {own} end as record_id
         from read_parquet({sql_text(pattern(landed))}, file_row_number = true, hive_partitioning = false)""")  # noqa: S608
     counts = connection.execute(

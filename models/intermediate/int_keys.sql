@@ -1,5 +1,6 @@
 {{ config(materialized='in_parts', over='rows', in_files=true) }}
--- depends_on: {{ ref('stg_files') }}
+-- depends_on: {{ ref('stg_original') }}
+-- depends_on: {{ ref('stg_enriched') }}
 {%- set plan = merge_plan() %}
 {%- for tier in plan.tiers + plan.evidence %}
 select
@@ -15,5 +16,5 @@ select
 from ({{ landed_keys(plan, tier) }}) as keys_of_tier
 {{ 'union all' if not loop.last }}
 {%- else %}
-select 'original' as side from {{ ref('stg_files') }}
+select 'original' as side from {{ ref('stg_original') }} cross join {{ ref('stg_enriched') }}
 {%- endfor %}

@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('stg_files') }}
+{{ config(materialized='table') }}
 {%- set plan = merge_plan() %}
 select
   file_order,
