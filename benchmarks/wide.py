@@ -156,7 +156,9 @@ def write(n: int, folder: Path, countries: int = 10, files: int = 1) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect()
     named, codes, mobiles = zip(*numbers(countries), strict=True)
-    country = f"{one_of(named, 11)} as country, {one_of(codes, 11)} as code, {one_of(mobiles, 11)} as mobile_like"
+    country = (
+        f"{one_of(named, 11)} as country, {one_of(codes, 11)} as code, {one_of(mobiles, 11)} as mobile_like"
+    )
 
     def copy(columns: str, people: str, to: Path, options: str = "(header)") -> None:
         person = PERSON.replace("PEOPLE", people).replace("COUNTRY", country)
