@@ -38,10 +38,7 @@
 
 
 {% macro by_numbers(plan) %}
-  {#- JSON has texts for keys where the plan has numbers of files and tiers. -#}
-  {%- for tier in plan.tiers + plan.evidence -%}{%- do tier.update({'columns': keyed_by_number(tier.columns)}) -%}{%- endfor -%}
-  {%- for thing in plan.vendor + plan.groups -%}{%- do thing.strategy.update({'file_ranks': keyed_by_number(thing.strategy.file_ranks)}) -%}{%- endfor -%}
-  {%- for v in plan.vendor if v.group -%}{%- do v.group.strategy.update({'file_ranks': keyed_by_number(v.group.strategy.file_ranks)}) -%}{%- endfor -%}
+  {#- JSON has texts for keys where the plan has numbers of tiers. -#}
   {%- do plan.guards.update({'hub': keyed_by_number(plan.guards.hub), 'contradiction': keyed_by_number(plan.guards.contradiction)}) -%}
   {%- do return(plan) -%}
 {% endmacro %}

@@ -11,7 +11,7 @@
       column.votes     how many vendors agree with it            (after `needs_forms`)
       column.is_first  is it the first candidate of its form?    (after `needs_forms`)
       column.least, column.greatest  of the candidates' values   (after `needs_extremes`)
-      column.argument  what the spec gives the strategy; column.file_ranks {k: rank} for source_priority
+      column.argument  what the spec gives the strategy; column.file_ranks, ranks of files, for source_priority
     and of the row: _merge_ord (unique: file order, then row), _merge_filled (its non-blank cells).
 
     A field group survives as a row. A ranking in group_strategies gets of it: length (of all its cells), argument, file_ranks,
@@ -69,7 +69,7 @@
 {%- endmacro %}
 
 {% macro by_file(ranks) -%}
-  case _merge_file {% for k, rank in ranks.items() %}when {{ k }} then {{ rank }} {% endfor %}else 0 end
+  case {% for first, last, rank in ranks %}when _merge_file between {{ first }} and {{ last }} then {{ rank }} {% endfor %}else 0 end
 {%- endmacro %}
 
 {% macro moment(text) -%}

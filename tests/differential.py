@@ -26,8 +26,20 @@ HERE = Path(__file__).resolve().parent.parent
 ORDERED = ["merged_result", "merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 # what a relation says of the run and the disk, not of the merge
 LEFT_OUT = {"stg_files": ["path", "fingerprint"], "file_profile": ["path"]}
-PLANNED = ["files", "crm", "vendor", "tiers", "groups", "headers", "evidence", "guards", "record_id"]
-UNPLANNED = {"path", "shown", "fingerprint", "column_map", "reject_problem", "blocked_texts", "notes"}
+PLANNED = ["files", "crm", "vendor", "tiers", "groups", "evidence", "guards", "record_id"]
+# what a file's columns mean stg_columns says
+UNPLANNED = {
+    "path",
+    "shown",
+    "fingerprint",
+    "column_map",
+    "reject_problem",
+    "blocked_texts",
+    "notes",
+    "columns",
+    "tiers",
+    "file_ranks",
+}
 RELATIONS = [
     *ORDERED,
     *("crosswalk", "cell_provenance", "merge_conflicts", "row_ledger", "guard_events", "rejected_rows"),

@@ -6,14 +6,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from crm_merge.engine import phones, planning
-from crm_merge.engine.landings import Landings, write_tables
+from crm_merge.engine.landings import Landings, files_of, write_tables
 from crm_merge.engine.words import Refused, Words, opened
 from crm_merge.plan.model import Unfit
 from crm_merge.spec.check import WrongSpec
@@ -45,6 +44,7 @@ class Files:
         self.problems: dict[int, list[str]] = {file["k"]: [] for file in plan["files"]}
         self.rows: dict[int, int] = {}
         self.with_key: dict[str, dict[int, int]] = {}
+        self.maps = {k: shape["column_map"] for shape in plan["shapes"] for k in files_of(shape)}
 
     def read(self) -> None:
         """Reads all files: counts their rows, and those with a key."""
@@ -125,7 +125,7 @@ class Files:
     def description(self, file: dict[str, Any], preview: int) -> dict[str, Any]:
         """Returns what there is to say of one file."""
         k, problems = file["k"], self.problems[file["k"]]
-        tiers = [tier for tier in self.plan["tiers"] if k in tier["columns"]]
+        tiers = [tier for tier in self.plan["tiers"] if tier["tier"] in file["tiers"]]
         parsed, rows = self.rows.get(k, 0), []
         if not problems:
             path = str(self.landings.copy_of(file)) if self.landings.is_copied(file) else file["path"]
@@ -145,7 +145,7 @@ class Files:
         of_profile = ("format", "compression", "encoding", "dialect", "line_ends", "bytes", "sha256", "notes")
         return {name: file[name] for name in of_profile} | {
             "source": file["name"], "path": file["shown"], "rows": file["physical_rows"], "rejected": file["rejected_rows"],
-            "examples": file["first_rejects"], "problems": problems, "columns": json.loads(file["column_map"]),
+            "examples": file["first_rejects"], "problems": problems, "columns": json.loads(self.maps[k]),
             "keys": [{"label": tier["label"], "share": shares[tier["label"]]} for tier in tiers], "preview": rows,
         }  # fmt: skip
 
@@ -155,7 +155,7 @@ def looked_at(spec: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix="crm-merge-") as folder:
         try:
             plan = planning.plan_of(spec, Path(folder))
-            return [], described(asdict(plan), Path(folder))
+            return [], described(json.loads(planning.as_json(plan)), Path(folder))
         except WrongSpec as wrong:
             return [mistake.sentence() for mistake in wrong.mistakes], []
         except Unfit as unfit:

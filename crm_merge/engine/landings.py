@@ -156,10 +156,7 @@ def write(
 
 def rows_of_files(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields what the plan says of each file, under the names of FILES."""
-    tiers: dict[int, list[int]] = {}
-    for tier in plan["tiers"]:
-        for k in tier["columns"]:
-            tiers.setdefault(int(k), []).append(tier["tier"])
+    maps = {k: shape["column_map"] for shape in plan["shapes"] for k in files_of(shape)}
     for file in plan["files"]:
         dialect = file["dialect"] or {}
         yield {
@@ -169,7 +166,7 @@ def rows_of_files(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "line_ends": file["line_ends"] or None, "header_line": dialect.get("header_line"), "header": json.dumps(file["header"]),
             "columns": len(file["header"]), "physical_rows": file["physical_rows"], "bytes": file["bytes"],
             "largest_row_bytes": file["densest"], "long_row_bytes": file["long_bytes"], "sha256": file["sha256"],
-            "notes": "; ".join(file["notes"]) or None, "column_map": file["column_map"], "tiers": tiers.get(file["k"], []),
+            "notes": "; ".join(file["notes"]) or None, "column_map": maps[file["k"]], "tiers": file["tiers"],
         }  # fmt: skip
 
 
@@ -177,17 +174,25 @@ def rows_of_columns(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields what the plan says of each column of each file, under the names of COLUMNS."""
     by_column = {column["column"]: column for column in plan["vendor"]}
     by_header = {column["header"]: column for column in plan["vendor"] if column["header"]}
-    for header in plan["headers"]:
-        column = by_column.get(header["column"]) if header["k"] else by_header.get(header["header"])
-        row = {
-            "file_order": header["k"], "position": header["position"], "header": header["header"], "canonical_name": header["column"],
-            "key_type": header["key_type"], "column_name": None if header["k"] else header["header"],
-            "is_record_id": header["k"] == 0 and header["header"] == plan["record_id"],
-        }  # fmt: skip
-        if column:
-            strategy = (column["group"] or column)["strategy"]
-            row |= {
-                "column_number": column["index"], "column_name": column["name"], "result_position": column["place"], "strategy": strategy["name"],
-                "policy": column["policy"], "is_new_column": column["output"] is not None,
+    shapes = {k: shape for shape in plan["shapes"] for k in files_of(shape)}
+    for file in plan["files"]:
+        k = file["k"]
+        for header in shapes[k]["headers"]:
+            column = by_column.get(header["column"]) if k else by_header.get(header["header"])
+            row = {
+                "file_order": k, "position": header["position"], "header": header["header"], "canonical_name": header["column"],
+                "key_type": header["key_type"], "column_name": None if k else header["header"],
+                "is_record_id": k == 0 and header["header"] == plan["record_id"],
             }  # fmt: skip
-        yield row
+            if column:
+                strategy = (column["group"] or column)["strategy"]
+                row |= {
+                    "column_number": column["index"], "column_name": column["name"], "result_position": column["place"],
+                    "strategy": strategy["name"], "policy": column["policy"], "is_new_column": column["output"] is not None,
+                }  # fmt: skip
+            yield row
+
+
+def files_of(shape: dict[str, Any]) -> list[int]:
+    """Returns the numbers of a shape's files."""
+    return [k for landing in shape["landings"] for k in landing["files"]]

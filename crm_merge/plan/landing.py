@@ -3,6 +3,7 @@ their columns."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ def shapes_of(plan: Plan) -> list[Shape]:
             landings=list(landings_of(files)),
             keeps_record=len(files) > 1,
             stretches=stretches_of(files),
+            column_map=column_map(headers[files[0]["k"]], plan),
             rows_together=rows_together(max(file["densest"] + 8 * len(file["header"]) for file in files)),
         )
         for files in alike.values()
@@ -83,6 +85,20 @@ def way_of(file: dict[str, Any]) -> Any:
         return "rewrite"
     delimiter = (file["dialect"] or {}).get("delimiter")
     return file["way"], delimiter, file["compression"] if file["way"] == "direct" else None
+
+
+def column_map(headers: list[Header], plan: Plan) -> str:
+    """Returns what each header of a shape means, as JSON: [{header, column, key}]."""
+    columns = []
+    for header in headers:
+        keys = [
+            tier.label
+            for tier in plan.tiers
+            for entry in tier.columns.get(header.k, [])
+            if entry.position == header.position
+        ]
+        columns.append({"header": header.header, "column": header.column, "key": keys[0] if keys else None})
+    return json.dumps(columns)
 
 
 def stretches_of(files: list[dict[str, Any]]) -> list[list[int]]:

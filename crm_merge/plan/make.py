@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def made(
     plan.cells = landing.cells_of(plan)
     plan.tiers_of_several = landing.tiers_of_several(plan.cells)
     for file in plan.files:
-        file["column_map"] = column_map(plan, file["k"])
+        file["tiers"] = [tier.tier for tier in plan.tiers if file["k"] in tier.columns]
         file["reject_problem"] = reject_problem(file, plan.max_reject_rate)
     return plan
 
@@ -258,11 +259,11 @@ class Planner:
         name, argument = next(iter(written.items()))
         if name == "most_recent":
             return Strategy(name, self.resolved(argument, self.found, f"{place}.most_recent"))
-        ranks = {
-            file["k"]: len(argument) - argument.index(file["vendor"])
-            for file in self.files
-            if file["vendor"] in argument
-        }
+        ranks: list[list[int]] = []
+        for vendor, files in itertools.groupby(self.files, key=lambda file: file["vendor"]):
+            if vendor in argument:
+                numbers = [file["k"] for file in files]
+                ranks.append([numbers[0], numbers[-1], len(argument) - argument.index(vendor)])
         return Strategy(name, None, ranks)
 
     def vendor_columns(
@@ -462,23 +463,6 @@ def columns_of_type(headers: list[Header], kind: str) -> dict[int, list[Header]]
         if header.key_type == kind:
             columns.setdefault(header.k, []).append(header)
     return columns
-
-
-def column_map(plan: Plan, k: int) -> str:
-    """Returns what each header of a file means, as JSON: [{header, column, key}]."""
-    columns = []
-    for header in plan.headers:
-        if header.k == k:
-            keys = [
-                tier.label
-                for tier in plan.tiers
-                for entry in tier.columns.get(k, [])
-                if entry.position == header.position
-            ]
-            columns.append(
-                {"header": header.header, "column": header.column, "key": keys[0] if keys else None}
-            )
-    return json.dumps(columns)
 
 
 def reject_problem(file: dict[str, Any], max_reject_rate: float) -> str | None:

@@ -18,11 +18,12 @@ class Unfit(Exception):
 
 @dataclass
 class Strategy:
-    """A strategy with what the spec gives it: the column of ``most_recent``; of ``source_priority`` {number of a file: rank}."""
+    """A strategy with what the spec gives it: the column of ``most_recent``; of ``source_priority`` [first file, last file,
+    rank] by their numbers."""
 
     name: str
     argument: str | None = None
-    file_ranks: dict[int, int] = field(default_factory=dict)
+    file_ranks: list[list[int]] = field(default_factory=list)
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Landing:
 class Shape:
     """Files whose columns mean the same: the number of the first, which names the shape, their vendor, region and columns, how they are landed,
     whether each landed row keeps the number of its record (else its place in the one file says it), [first record, last record] of
-    stretches of them, and the rows of a Parquet row group."""
+    stretches of them, the rows of a Parquet row group, and what each header means, as JSON."""
 
     number: int
     vendor_number: int
@@ -121,6 +122,7 @@ class Shape:
     keeps_record: bool
     stretches: list[list[int]]
     rows_together: int
+    column_map: str
 
 
 @dataclass

@@ -1,8 +1,8 @@
 {#- packed: the highest rank wins, then the first row; no rank at all is the lowest. A field group is as long as all its cells. -#}
-{%- set group = {'columns': ['street', 'city'], 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': {}}} %}
-{%- set street = {'column': 'street', 'index': 1, 'group': group, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': {}}} %}
-{%- set city = {'column': 'city', 'index': 2, 'group': group, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': {}}} %}
-{%- set fax = {'column': 'fax', 'index': 3, 'group': none, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': {}}} %}
+{%- set group = {'columns': ['street', 'city'], 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': []}} %}
+{%- set street = {'column': 'street', 'index': 1, 'group': group, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': []}} %}
+{%- set city = {'column': 'city', 'index': 2, 'group': group, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': []}} %}
+{%- set fax = {'column': 'fax', 'index': 3, 'group': none, 'strategy': {'name': 'longest', 'argument': none, 'file_ranks': []}} %}
 with ranks (_merge_ord, rank, place) as (
   values
   (8796093022207, 1048576, 1),
