@@ -1,7 +1,8 @@
 """The process that runs dbt for one merge: alone, or forked from one that has imported dbt already (engine.forks). Its memory and its lock on
 the DuckDB file end with it.
 
-It imports dbt at once and then waits for its request on standard input, JSON up to the end: {arguments, target, environment, directory, umask, cores}.
+It imports dbt at once and then waits for its request on standard input, JSON up to the end: {arguments, target, environment, directory, umask, cores,
+said_by_engine: a file, or ''}.
 So dbt is ready when the files have been profiled; a spec of many files is longer than a command line may be, too.
 """
 
@@ -39,6 +40,14 @@ def close_databases() -> None:
     """Closes what dbt has open, which it does itself only when a process ends by itself: DuckDB puts its log into the database then."""
     if connections := sys.modules.get("dbt.adapters.duckdb.connections"):
         connections.DuckDBConnectionManager.close_all_connections()
+
+
+def turn_aside(file: str) -> None:
+    """Lets what other programs say beside dbt go to a file: a Java that warns in the middle of a line would spoil an event of dbt's."""
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    said = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(said, 2)
+    os.close(said)
 
 
 def leave_out_debug_events() -> None:
@@ -105,6 +114,8 @@ def work(asked: dict[str, Any], held: dict[str, Any], kept: compiled.Kept) -> No
         os.sched_setaffinity(0, asked["cores"])
     os.chdir(asked["directory"])
     random.seed()
+    if asked["said_by_engine"]:
+        turn_aside(asked["said_by_engine"])
     if not os.environ.get("CRM_MERGE_DEBUG"):
         leave_out_debug_events()
     read_calendars_once()

@@ -196,8 +196,10 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
     rows: dict[str, int] = {}
     unread: list[str] = []
     assert process.stdin is not None and process.stdout is not None
+    said_by_engine = directory / "logs" / "spark.log" if target != "duckdb" else None
     request = {
         "arguments": arguments, "target": target, "environment": environment, "directory": str(PROJECT), "umask": umask(),
+        "said_by_engine": str(said_by_engine or ""),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }  # fmt: skip
     with suppress(BrokenPipeError):  # it has ended already, and says below why
@@ -226,6 +228,15 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
             process.wait()
         outcome.peak_spill = spilled.stop()
     outcome.ok = process.returncode == 0
+    if said_by_engine and said_by_engine.exists() and not outcome.ok:
+        with said_by_engine.open("rb") as engine:
+            engine.seek(max(said_by_engine.stat().st_size - 100_000, 0))
+            unread += engine.read().decode("utf-8", "replace").splitlines()
+    if outcome.ok and any('"info": {' in line for line in unread):
+        outcome.ok, outcome.transient = False, True
+        outcome.problems = [
+            "something wrote between two events of dbt, so a step is not known to have passed; run it again"
+        ]
     if isinstance(process, forks.Forked) and process.lost:
         outcome.transient = True
         outcome.problems = [
