@@ -227,11 +227,18 @@ def test_a_deployment_ends_with_all_that_it_started_and_there_is_one_of_a_home(w
         refused = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
         assert refused.returncode and f"127.0.0.1:{port}" in refused.stderr and "--port" in refused.stderr
         assert "Traceback" not in refused.stderr and processes(home) == []
+
+    def signals():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(
+            signal.SIGTERM, signal.SIG_DFL
+        )  # whoever runs the tests may ignore it, and make does then
+
     log = tmp_path / "log"
     with log.open("w") as written:
         started = subprocess.Popen(
             command, cwd=PROJECT, stdout=written, stderr=written, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+            preexec_fn=signals,
         )  # fmt: skip
     place = Deployment(home, f"http://127.0.0.1:{port}")
     try:
