@@ -37,7 +37,7 @@
   {#- The region of a country_word; the word should be a column, since it is asked for again and again. NA is blank
       before it is Namibia. -#}
   {%- if not execute -%}{%- do return('cast(null as varchar)') -%}{%- endif -%}
-  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_known') or {}).get('countries') -%}
+  {%- set wanted = rules_known('countries') -%}
   {%- set regions = {} -%}
   {%- for word, region in regions_by_word().items() if wanted is none or word in wanted -%}{%- do regions.update({word: region}) -%}{%- endfor -%}
   {{ looked_up(word, regions, 'sql_text') if regions else 'cast(null as varchar)' }}

@@ -51,7 +51,7 @@
       {#- an exception is a name below its suffix -#}
       {%- set turned = (rule[1:] | list | reverse | join) %} when starts_with({{ backwards }} || '.', {{ sql_text(turned ~ '.') }}) then {{ sql_text(turned.rsplit('.', 1)[0] ~ '.') }}
     {%- endfor %}
-    else case {{ backwards }}[1]
+    else case {{ backwards }}[1] when '' then ''
     {%- for letter, rules in public_suffixes().items() %} when {{ sql_text(letter) }} then regexp_extract({{ backwards }}, {{ sql_text('^(?:' ~ rules ~ ')(?:[.]|$)') }})
     {%- endfor %} else '' end
   end
@@ -59,10 +59,13 @@
 
 
 {% macro public_suffixes() %}
-  {#- {letter: pattern}: the rules turned round, by their first letter; longer ones first, since the first that fits is taken. -#}
+  {#- {letter: pattern}: the rules turned round, by their first letter; longer ones first, since the first that fits is taken. Of few cells only rules
+      with the endings that occur. -#}
+  {%- set endings = rules_known('endings') -%}
+  {%- set wanted = ' and list_contains(' ~ sql_list(endings) ~ ", split_part(rule, '.', -1))" if endings is not none else '' -%}
   {%- do return(fromjson(query_value(
-    "select to_json(map_from_entries(list((letter, rules) order by letter))) from (select turned[1] as letter,"
+    "select coalesce(to_json(map_from_entries(list((letter, rules) order by letter))), '{}') from (select turned[1] as letter,"
     ~ " string_agg(replace(replace(turned, '.', '[.]'), '*', '[^.]+'), '|' order by turned desc) as rules"
-    ~ " from (select reverse(rule) as turned from " ~ reference_file('public_suffixes') ~ " where rule not like '!%') group by letter)"
+    ~ " from (select reverse(rule) as turned from " ~ reference_file('public_suffixes') ~ " where rule not like '!%'" ~ wanted ~ ') group by letter)'
   ))) -%}
 {% endmacro %}

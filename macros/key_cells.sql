@@ -11,9 +11,9 @@
 {% macro land_keys(plan) %}
   {%- for cells in plan.cells if builds_anew() or not (resumes() and recall('finished keys ' ~ cells.name)) -%}
     {%- do build_anew() -%}
-    {%- do enter_phone_rules(cells, plan, landed_sources(cells, plan)) -%}
+    {%- do enter_rules(cells, plan, landed_sources(cells, plan)) -%}
     {%- do run_statement('copy (' ~ cell_keys(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(path_of_keys(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000)') -%}
-    {%- do plan.update({'phones_known': none}) -%}
+    {%- do plan.update({'rules_known': none}) -%}
     {%- do remember('finished keys ' ~ cells.name, cells.kind) -%}
   {%- endfor -%}
 {% endmacro %}
@@ -90,12 +90,25 @@
 {%- endmacro %}
 
 
-{% macro enter_phone_rules(cells, plan, sources) %}
-  {#- Says of which country codes and countries the rules are wanted from here on: of those that few numbers can have, or of all. -#}
-  {%- if cells.kind == 'phone' -%}
-    {%- set request = {'cells': key_cells(cells, plan, sources), 'countries': cells.countries, 'most': cells.most, 'regions': cells.shapes | map(attribute='region') | unique | list} -%}
-    {%- do plan.update({'phones_known': fromjson(query_value('select crm_phone_rules(' ~ sql_text(tojson(request)) ~ ')'))}) -%}
+{% macro enter_rules(cells, plan, sources) %}
+  {#- Says which rules are wanted from here on: of phone numbers and domains those that few cells can need, or all. -#}
+  {%- if cells.kind in ['phone', 'domain'] -%}
+    {%- do plan.update({'rules_known': fromjson(query_value('select crm_rules(' ~ sql_text(tojson(rules_request(cells, plan, sources))) ~ ')'))}) -%}
   {%- endif -%}
+{% endmacro %}
+
+
+{% macro rules_request(cells, plan, sources) %}
+  {%- do return({
+    'kind': cells.kind, 'cells': key_cells(cells, plan, sources), 'most': cells.most, 'countries': cells.countries,
+    'regions': cells.shapes | map(attribute='region') | unique | list,
+  }) -%}
+{% endmacro %}
+
+
+{% macro rules_known(what) %}
+  {#- The rules of a kind that are wanted; none for all. -#}
+  {%- do return(((graph.get('merge_plan') or {}).get('rules_known') or {}).get(what)) -%}
 {% endmacro %}
 
 

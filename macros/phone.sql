@@ -37,7 +37,7 @@
 
 {% macro phone_regions() %}
   {#- The seed's rows, and them by country code: all, or where there are few numbers those of the codes that they can have. -#}
-  {%- set wanted = ((graph.get('merge_plan') or {}).get('phones_known') or {}).get('codes') -%}
+  {%- set wanted = rules_known('codes') -%}
   {%- set rows = [] -%}
   {%- set codes = {} -%}
   {%- for row in fromjson(query_value('select to_json(list(r)) from (from ' ~ reference_file('phone_regions') ~ ') as r')) if wanted is none or row.country_code in wanted -%}

@@ -6,19 +6,26 @@ import csv
 import gzip
 import io
 import json
+import sys
+from pathlib import Path
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from crm_merge.engine import dbt_run
 from crm_merge.engine.landings import Landings
 from crm_merge.plan.make import Machine, made
+from crm_merge.spec import yaml_file
 from crm_merge.spec.check import checked
 from crm_merge.spec.names import of_project
-from tests.conftest import write_csv
+from tests.conftest import PROJECT, write_csv
 from tests.oracle import Table
 from tests.test_plan import profile
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))
+import wide
 
 HEADER = ["email", "phone", "title", "country"]
 CRM = Table(
@@ -199,3 +206,25 @@ def test_what_is_landed_together_is_bounded(rows, landings):
     }
     found = made(checked(spec), files, [], of_project(), Machine())
     assert [one.files for shape in found.shapes[1:] for one in shape.landings] == landings
+
+
+def sql_of(folder: Path, monkeypatch) -> int:
+    """How many characters of SQL the merge of a folder's spec is told, by its log."""
+    monkeypatch.setenv("CRM_MERGE_DEBUG", "1")
+    outcome = dbt_run.run(["build"], folder / "merge", yaml_file.load(folder / "spec.yml"))
+    assert outcome.ok, outcome.problems
+    told = 0
+    for log in (folder / "merge" / "logs").glob("dbt.log*"):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            event = json.loads(line)
+            told += len(event["data"]["sql"]) if event["info"]["name"] == "SQLQuery" else 0
+    return told
+
+
+def test_sql_does_not_grow_with_files(tmp_path, monkeypatch):
+    """Real headers, 106 columns in all: most of the SQL is the models', and what finds keys stands in it once."""
+    wide.write(120, tmp_path / "one", countries=10)
+    wide.write(120, tmp_path / "many", countries=10, files=50)
+    one, many = (sql_of(tmp_path / name, monkeypatch) for name in ("one", "many"))
+    assert 300_000 < one < 1_100_000
+    assert many < 1.03 * one

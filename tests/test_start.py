@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crm_merge import PROJECT
-from crm_merge.engine import dbt_run, describe, forks, manifest, phones, planning
+from crm_merge.engine import dbt_run, describe, forks, manifest, planning, rules
 from crm_merge.engine.words import Words, opened
 from crm_merge.plan.model import Unfit
 from crm_merge.spec import yaml_file
@@ -315,12 +315,11 @@ def test_phones_of_few_rules_are_those_of_all(rows, tmp_path_factory):
                 f"(select *, row_number() over () as record, '' as _merge_surname, '' as _merge_given from {read})"
             )
         [cells] = [cells for cells in plan["cells"] if cells["kind"] == "phone"]
-        found = words.say("key_cells", cells, plan, sources)
-        few = phones.rules(found, cells["countries"], [shape["region"] for shape in cells["shapes"]], words)
+        few = rules.needed(words.say("rules_request", cells, plan, sources), words)
         assert len(few["codes"]) < 100 and "us" in few["countries"]
         keys = []
         for wanted in (few, None):
-            plan["phones_known"] = wanted
+            plan["rules_known"] = wanted
             sql = words.say("cell_keys", cells, plan, sources)
             keys.append(words.query_rows(f"select record, keys from ({sql}) order by all"))
         assert keys[0] == keys[1] and any(found for _, found in keys[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from crm_merge.engine import phones, planning
+from crm_merge.engine import planning, rules
 from crm_merge.engine.landings import Landings, files_of, write_tables
 from crm_merge.engine.words import Refused, Words, opened
 from crm_merge.plan.model import Unfit
@@ -92,11 +92,9 @@ class Files:
 
     def find_keys(self, cells: dict[str, Any], sources: dict[int, str]) -> None:
         """Finds the keys of all cells of a type, into a table of its own."""
-        self.plan["phones_known"] = None
-        if cells["kind"] == "phone" and cells["most"] <= phones.FEW:
-            regions = [shape["region"] for shape in cells["shapes"]]
-            found = self.words.say("key_cells", cells, self.plan, sources)
-            self.plan["phones_known"] = phones.rules(found, cells["countries"], regions, self.words)
+        self.plan["rules_known"] = None
+        asked = self.words.say("rules_request", cells, self.plan, sources)
+        self.plan["rules_known"] = rules.needed(asked, self.words)
         keys = self.words.say("cell_keys", cells, self.plan, sources)
         self.words.say(
             "run_statement",

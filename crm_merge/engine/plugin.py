@@ -4,8 +4,8 @@ Functions become callable from SQL, from text to text, most of them JSON:
 
 ``crm_plan(request)``
     Returns the plan of the merge (engine.planning), or what is wrong with its spec or files.
-``crm_phone_rules(request)``
-    Says which country codes few phone numbers can have, and which countries their rows name (engine.phones).
+``crm_rules(request)``
+    Says which rules of phone numbers or domains few cells can need (engine.rules).
 ``crm_parts(request)``
     Returns how many parts there are of a kind, by what was measured (plan.parts).
 ``crm_files_copy(request)``
@@ -46,7 +46,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 from crm_merge import PROJECT
-from crm_merge.engine import landings, limits, phones, planning, words
+from crm_merge.engine import landings, limits, planning, rules, words
 from crm_merge.engine.international import register_international
 from crm_merge.plan import parts
 from crm_merge.plan.model import Unfit, Widths
@@ -98,7 +98,7 @@ class Plugin(BasePlugin):
             shutil.rmtree(limits.spill_folder(self.directory), ignore_errors=True)
         for function in (
             self.crm_plan,
-            self.crm_phone_rules,
+            self.crm_rules,
             self.crm_parts,
             self.crm_files_copy,
             self.crm_files_changed,
@@ -136,16 +136,14 @@ class Plugin(BasePlugin):
         self.landings.plan = json.loads(text)
         return f'{{"plan": {text}}}'
 
-    def crm_phone_rules(self, request: str) -> str:
-        """Returns the rules that are wanted, null for all, of ``{"cells": SQL of them, "countries": how many columns, "regions": of files, "most": how
-        many cells there are}``."""
+    def crm_rules(self, request: str) -> str:
+        """Returns the rules that cells can need, null for all, of what engine.rules is asked."""
         asked = json.loads(request)
-        if asked["most"] > phones.FEW:
+        if asked["most"] > rules.FEW:
             return "null"
         # a folder of its own to spill to: a connection that closes removes what is spilled in its folder
-        with words.opened(self.directory / ".crm-merge" / "phones") as connection:
-            said = words.Words(connection, {})
-            return json.dumps(phones.rules(asked["cells"], asked["countries"], asked["regions"], said))
+        with words.opened(self.directory / ".crm-merge" / "rules") as connection:
+            return json.dumps(rules.needed(asked, words.Words(connection, {})))
 
     def crm_parts(self, request: str) -> str:
         """Counts the parts of ``{"kind", "measured", "widths": those of the plan}``; returns ``{"n", "firsts"}``."""

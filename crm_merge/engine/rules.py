@@ -1,19 +1,41 @@
-"""Which country codes phone numbers can have, and which countries their rows name: where cells are few, only their rules need to be written into
-SQL. Those of all take a megabyte, which takes longer to plan than a small file to read.
+"""Which rules the cells of a key type can need, where they are few: only those are written into SQL then. The phone rules of all countries take a
+megabyte and all public suffixes 200 KB, which takes longer to plan than a small file to read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from crm_merge import reference
 from crm_merge.engine.words import Words
 
-FEW = 100_000  # cells; above, the rules are a small part of the work, and all are written
+FEW = 100_000  # cells; above, all rules are a small part of the work
 
 
-def rules(cells: str, countries: int, regions: list[str | None], words: Words) -> dict[str, list[str]]:
+def needed(asked: dict[str, Any], words: Words) -> dict[str, list[str]] | None:
+    """Returns the rules that cells can need: all, which is None, where they are many or of a type that has none.
+
+    ``asked``: kind, a key type; cells, SQL of them; most, how many there are; for phones also countries and regions.
+    """
+    if asked["most"] > FEW:
+        return None
+    if asked["kind"] == "phone":
+        return of_phones(asked["cells"], asked["countries"], asked["regions"], words)
+    return of_domains(asked["cells"], words) if asked["kind"] == "domain" else None
+
+
+def of_domains(cells: str, words: Words) -> dict[str, list[str]]:
+    """Returns the last labels of the hosts in cells, such as com and uk."""
+    host, ascii_host = words.say("domain_host", "cell"), words.say("domain_in_ascii", "host")
+    found = words.query_rows(
+        f"select distinct split_part({ascii_host}, '.', -1) from (select {host} as host from ({cells}))"  # noqa: S608
+    )
+    return {"endings": sorted(ending for (ending,) in found if ending)}
+
+
+def of_phones(cells: str, countries: int, regions: list[str | None], words: Words) -> dict[str, list[str]]:
     """Returns the country codes that numbers may begin with, and the names of countries beside them.
 
     ``cells`` is SQL of the cells and of their rows' country_1, country_2, …, so many as ``countries`` says; ``regions`` are those of files.
