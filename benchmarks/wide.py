@@ -3,9 +3,9 @@ enrichment job (Parquet) sell of those people, 0.5 n rows each, with their own h
 
     python benchmarks/wide.py 2000 FOLDER [--countries 60] [--files 245]
 
-The result has 90 columns or a few more. Rows follow from their numbers alone, so the same n gives the same cells. People have
-two spellings of a name, one phone number in eight is written for another country's keyboard, and vendors contradict each other in titles,
-head counts and cities. With ``--countries`` people live in so many countries; with ``--files`` Apollo's rows come as so many files.
+The result has 106 columns. Rows follow from their numbers alone, so the same n gives the same cells. Vendors leave cells blank, spell names and
+e-mails in their own way, write phone numbers as spreadsheets keep them, and contradict each other in titles, head counts and cities. With
+``--countries`` people live in so many countries; with ``--files`` Apollo's rows come as so many files.
 """
 
 from __future__ import annotations

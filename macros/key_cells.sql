@@ -124,7 +124,8 @@
 
 
 {% macro landed_keys(plan, tier) -%}
-  {#- The SELECT of the keys that a tier joins by: record, surname, given, key_value. Two columns of a row may hold the same one. -#}
+  {#- The SELECT of the keys that a tier joins by: record, surname, given, key_value. Two columns of a row may hold the same one: then it is made part by part,
+      all tiers of it. -#}
   {%- set several = tier.tier in plan.tiers_of_several -%}
   {%- for cells in plan.cells if cells.kind == tier_kind(tier) %}
   {{ 'union all' if not loop.first }}
@@ -140,7 +141,7 @@
       given,
       {{ exploded('keys') }} as key_value
     from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
-    where {{ list_holds('tiers', tier.tier) }}{% if several %} and {{ within('rows', 'record') }}{% endif %}
+    where {{ list_holds('tiers', tier.tier) }}{% if plan.tiers_of_several %} and {{ within('rows', 'record') }}{% endif %}
   ) as keys
   {%- else %}
   select

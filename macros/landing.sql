@@ -101,7 +101,7 @@
   {%- do enter_landing(request, first.k) -%}
   {%- set path = landed_path(plan, shape, first.k) -%}
   {%- do run_statement(
-    'copy (' ~ landed_rows(shape, plan, read_landing(first, shape)) ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')'
+    'copy (' ~ landed_rows(shape, plan, read_landing(first, shape, begun.several)) ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')'
   ) -%}
   {%- for k in begun.rejects -%}{%- do land_rejects(plan.files[k], plan) -%}{%- endfor -%}
   {%- set counts = query_value('select to_json(map_from_entries(list((k, n)))) from (select ' ~ landed_file(first, shape) ~ ' as k, count(*) as n from ' ~ parquet_rows(path) ~ ' group by 1)') -%}
@@ -153,7 +153,7 @@
 {% macro read_file(file, path) -%}
   {#- The rows of a file, its cells named c1, c2, … and `_merge_row`, the number of the row where it is not its place. -#}
   {%- if file.way == 'parquet' -%}
-    (select cast(null as varchar) as _merge_row, {{ parquet_cells(file, file.partitions.values() | map('tojson') | map('replace', "'", "''") | list) }}
+    (select cast(null as varchar) as _merge_row, {{ parquet_cells(file, partition_texts(file)) }}
     from read_parquet({{ sql_path(path) }}, hive_partitioning = false, binary_as_string = true))
   {%- elif file.way == 'rewrite' -%}
     {{ read_pinned(sql_path(path), ',', ['_merge_row'] + cells_of_file(file)) }}
@@ -169,27 +169,35 @@
 {% endmacro %}
 
 
-{% macro read_landing(file, shape) -%}
-  {#- The rows of the files that were entered, of which the first is `file`: `_merge_record`, the number of the record where it is not the
-      place in the file that says it, and the cells, c1, c2, …. Of small files rows are numbered, which is the work of one thread. -#}
+{% macro read_landing(file, shape, several) -%}
+  {#- The rows of the files that were entered, of which the first is `file`; `several`: are there more? `_merge_record` is the number of the
+      record where it is not the place in the file that says it, c1, c2, … are the cells. Of small files rows are numbered, which is the work
+      of one thread. A file with a column of its own called file_index is never among several. -#}
   {%- set landing = "getvariable('landing_" ~ file.k ~ "')" -%}
-  {%- set number = landing ~ '.files[cast(file_index as bigint) + 1] * 4294967296 + ' -%}
-  {%- set before = landing ~ '.before[cast(file_index as bigint) + 1]' -%}
+  {%- set which = '[cast(file_index as bigint) + 1]' if several else '[1]' -%}
+  {%- set number = landing ~ '.files' ~ which ~ ' * 4294967296 + ' -%}
+  {%- set counted = number ~ 'row_number() over () - ' ~ landing ~ '.before' ~ which if shape.keeps_record else 'cast(null as bigint)' -%}
+  {%- set cells = cells_of_file(file) -%}
   {%- if file.way == 'parquet' -%}
     {%- set partitions = [] -%}
-    {%- for name in file.partitions -%}{%- do partitions.append(landing ~ '.partitions[cast(file_index as bigint) + 1][' ~ loop.index ~ ']') -%}{%- endfor -%}
-    (select {{ number ~ 'file_row_number + 1' if shape.keeps_record else 'cast(null as bigint)' }} as _merge_record, {{ parquet_cells(file, partitions) }}
-    from read_parquet({{ landing }}.paths, hive_partitioning = false, binary_as_string = true, file_row_number = true))
+    {%- for name in file.partitions -%}{%- do partitions.append(landing ~ '.partitions' ~ which ~ '[' ~ loop.index ~ ']') -%}{%- endfor -%}
+    (select {{ counted }} as _merge_record, {{ parquet_cells(file, partitions) }}
+    from read_parquet({{ landing }}.paths, hive_partitioning = false, binary_as_string = true))
   {%- elif file.way == 'rewrite' -%}
-    (select {{ number }} cast(_merge_row as bigint) as _merge_record, {{ cells_of_file(file) | join(', ') }}
-    from {{ read_pinned(landing ~ '.paths', ',', ['_merge_row'] + cells_of_file(file)) }})
-  {%- elif shape.keeps_record -%}
-    (select {{ number }} row_number() over () - {{ before }} as _merge_record, {{ cells_of_file(file) | join(', ') }}
-    from {{ read_pinned(landing ~ '.paths', file.dialect.delimiter, cells_of_file(file), compression_of(file)) }})
+    (select {{ number }} cast(_merge_row as bigint) as _merge_record, {{ cells | join(', ') }}
+    from {{ read_pinned(landing ~ '.paths', ',', ['_merge_row'] + cells) }})
   {%- else -%}
-    (select cast(null as bigint) as _merge_record, * from {{ read_pinned(landing ~ '.paths', file.dialect.delimiter, cells_of_file(file), compression_of(file), not file.multiline) }})
+    (select {{ counted }} as _merge_record, {{ cells | join(', ') }}
+    from {{ read_pinned(landing ~ '.paths', file.dialect.delimiter, cells, compression_of(file), not file.multiline and not shape.keeps_record) }})
   {%- endif -%}
 {%- endmacro %}
+
+
+{% macro partition_texts(file) %}
+  {%- set texts = [] -%}
+  {%- for value in file.partitions.values() -%}{%- do texts.append(sql_text(value)) -%}{%- endfor -%}
+  {%- do return(texts) -%}
+{% endmacro %}
 
 
 {% macro cells_of_file(file) %}

@@ -141,13 +141,19 @@
   {%- endfor -%}
   {%- set unknown = "regexp_extract(" ~ u ~ ", '^[+]+(.*)', 1)" -%}
   {%- do return([
-    {'sql': 'case ' ~ rules ~ '.abroad ' ~ abroad | join(' ') ~ ' else ' ~ unknown ~ ' end', 'code': none},
+    {'sql': 'case ' ~ rules ~ '.abroad ' ~ branches(abroad) ~ ' else ' ~ unknown ~ ' end', 'code': none},
     {'sql': 'case when starts_with(' ~ u ~ ', ' ~ code ~ ') then ' ~ u ~ ' end', 'code': none},
-    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ national | join(' ') ~ ' end', 'code': none},
+    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ branches(national) ~ ' end', 'code': none},
     {'sql': code ~ ' || ' ~ u, 'code': none},
-    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ left_in | join(' ') ~ ' end', 'code': none},
-    {'sql': 'case ' ~ rules ~ '.abroad ' ~ last | join(' ') ~ ' else ' ~ phone_without_trunk(unknown, regions) ~ ' end', 'code': none},
+    {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ branches(left_in) ~ ' end', 'code': none},
+    {'sql': 'case ' ~ rules ~ '.abroad ' ~ branches(last) ~ ' else ' ~ phone_without_trunk(unknown, regions) ~ ' end', 'code': none},
   ]) -%}
+{% endmacro %}
+
+
+{% macro branches(found) %}
+  {#- The branches of a CASE, of which there must be one. -#}
+  {%- do return(found | join(' ') or 'when -1 then null') -%}
 {% endmacro %}
 
 
@@ -176,7 +182,9 @@
       'abroad': rules.abroad.index(r.international_prefix), 'national': rules.ids[id].rule,
     }}) -%}
   {%- endfor -%}
-  {{ looked_up(region, found, 'phone_rule') }}
+  {%- if found -%} {{ looked_up(region, found, 'phone_rule') }}
+  {%- else -%} cast(null as struct(country_code varchar, is_main boolean, abroad int, national int))
+  {%- endif -%}
 {%- endmacro %}
 
 

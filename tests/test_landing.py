@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from crm_merge.engine import dbt_run
+from crm_merge.engine.describe import looked_at
 from crm_merge.engine.landings import Landings
 from crm_merge.plan.make import Machine, made
 from crm_merge.spec import yaml_file
@@ -228,3 +229,97 @@ def test_sql_does_not_grow_with_files(tmp_path, monkeypatch):
     one, many = (sql_of(tmp_path / name, monkeypatch) for name in ("one", "many"))
     assert 300_000 < one < 1_100_000
     assert many < 1.03 * one
+
+
+def merged(runner, spec, monkeypatch, rows: str | None = None):
+    """A merge with all its checks, in parts of so many rows."""
+    if rows:
+        monkeypatch.setenv("CRM_MERGE_PART_ROWS", rows)
+    merge = runner(spec, command="build", select=None)
+    monkeypatch.delenv("CRM_MERGE_PART_ROWS", raising=False)
+    assert merge.ok, merge.problems
+    return merge
+
+
+def test_several_columns_of_a_key_in_many_parts(runner, tmp_path, monkeypatch):
+    """Two columns of e-mail addresses may hold the same one; that changes nothing for phone numbers."""
+    crm = [
+        [str(n), f"p{n}@x.com", f"w{n}@x.com" if n % 2 else f"p{n}@x.com", f"+1415555{1000 + n}", ""]
+        for n in range(120)
+    ]
+    vendor = [[f"p{n}@x.com", f"+1415555{1000 + n}", "CFO"] for n in range(150)]
+    spec = {
+        "original": {"path": str(write_csv(tmp_path / "crm.csv", Table(["Id", "Email", "Work Email", "Phone", "Title"], crm)))},
+        "enriched": [{"name": "v", "path": str(write_csv(tmp_path / "v.csv", Table(["Email", "Phone", "Title"], vendor)))}],
+        "match_on": ["email", "phone"],
+    }  # fmt: skip
+    whole, parts = merged(runner, spec, monkeypatch), merged(runner, spec, monkeypatch, "40")
+    assert whole.query("select distinct match_status from merged_result") == [("matched_direct",)]
+    for name in ("merged_result", "int_match_keys", "crosswalk"):
+        assert sorted(whole.table(name).rows) == sorted(parts.table(name).rows), name
+
+
+def parquet(path: Path, rows: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = str(path).replace("'", "''")
+    duckdb.sql(f"copy ({rows}) to '{name}' (format parquet)")
+
+
+def test_columns_called_as_the_engine_calls_places(runner, tmp_path, monkeypatch):
+    """A column called file_index is not the file that a row is of, nor file_row_number its place."""
+    write_csv(tmp_path / "crm.csv", CRM)
+    for k in range(2):
+        row = f"select 'p' || (i + {5 * k}) || '@x.com' as email, 'title {k}' as title, {1 - k} as File_Index, 7 as file_row_number, 'x' as filename"
+        parquet(
+            tmp_path / "v" / f"country={'DE' if k else 'US'}" / f"{k}.parquet",
+            f"{row} from range(5) as t (i)",
+        )
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")}, "match_on": ["email"],
+        "enriched": [{"name": "v", "path": str(tmp_path / "v" / "*" / "*.parquet")}],
+    }  # fmt: skip
+    merge = merged(runner, spec, monkeypatch)
+    found = merge.query(
+        "select distinct _merge_file, country, title, file_index from stg_enriched order by 1"
+    )
+    assert found == [(1, "DE", "title 1", "0"), (2, "US", "title 0", "1")]
+    assert merge.query("select source, min(original_row), max(source_row) from crosswalk group by 1 order by 1") == [
+        ("v/country=DE/1.parquet", 6, 5), ("v/country=US/0.parquet", 1, 5),
+    ]  # fmt: skip
+    described = looked_at(spec)[1]
+    assert [row[-1] for row in described[1]["preview"]] == ["DE"] * 3
+    assert [key["share"] for file in described for key in file["keys"]] == [1.0, 1.0, 1.0]
+
+
+def test_partitions_of_files_that_land_together(runner, tmp_path, monkeypatch):
+    write_csv(tmp_path / "crm.csv", CRM)
+    for k, country in enumerate(["US", "D'E", "email"]):
+        parquet(tmp_path / "v" / f"land={country}" / "x.parquet", f"select 'p{k}@x.com' as email, {k} as n")
+    spec = {
+        "original": {"path": str(tmp_path / "crm.csv")}, "match_on": ["email"],
+        "enriched": [{"name": "v", "path": str(tmp_path / "v" / "*" / "*.parquet")}],
+    }  # fmt: skip
+    merge = merged(runner, spec, monkeypatch)
+    found = merge.query("select land, n from stg_enriched order by _merge_ord")
+    assert sorted(found) == [("D'E", "1"), ("US", "0"), ("email", "2")]
+    assert sorted(file["preview"][0][-1] for file in looked_at(spec)[1][1:]) == ["D'E", "US", "email"]
+
+
+@pytest.mark.parametrize(
+    ("region", "country", "phone", "number"),
+    [
+        ("DK", "Denmark", "+45 32123456", "+4532123456"), (None, "", "+80012345678", "+80012345678"), ("NO", "Norway", "22 82 30 00", "+4722823000"),
+        ("SG", "Singapore", "6521 8000", "+6565218000"), ("PT", "Spain", "+351 21 000 0000", "+351210000000"),
+    ],
+)  # fmt: skip
+def test_few_phones_of_countries_without_a_prefix(
+    runner, tmp_path, monkeypatch, region, country, phone, number
+):
+    crm = Table(["Id", "Email", "Phone", "Country"], [["1", "a@x.com", phone, country], ["2", "", "", ""]])
+    vendor = Table(["Name", "Phone", "Title"], [["Ann Lee", phone, "CFO"]])
+    spec = {
+        "original": {"path": str(write_csv(tmp_path / "crm.csv", crm))}, "match_on": ["email", "phone"],
+        "enriched": [{"name": "v", "path": str(write_csv(tmp_path / "v.csv", vendor))}],
+    } | ({"region": region} if region else {})  # fmt: skip
+    merge = merged(runner, spec, monkeypatch)
+    assert (number,) in merge.query("select key_value from int_keys where side = 'original'")

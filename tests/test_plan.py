@@ -223,6 +223,24 @@ def test_small_files_are_one_part():
     assert found.parts["originals"] == {"n": 1, "firsts": [1]} and found.parts["records"]["n"] == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows", "are_large"),
+    [(10, 2000, False), (100, 2000, False), (100, 200_000, True), (200, 10, True)],
+)
+def test_small_files_are_done_at_once_whatever_their_width(columns, rows, are_large):
+    files = [
+        profile(0, ["Email"]),
+        profile(1, ["email", *(f"c {n}" for n in range(columns))], physical_rows=rows, row_bytes=500),
+    ]
+    spec = {
+        "original": {"path": "crm.csv"},
+        "enriched": [{"name": "v1", "path": "v.csv"}],
+        "match_on": ["email"],
+    }
+    found = made(checked(spec), files, [], of_project(), Machine())
+    assert found.widths.rows_are_large == are_large
+
+
 def test_slices_of_ten_million_rows_keep_within_the_room():
     spec = checked(
         {"original": {"path": "a"}, "enriched": [{"name": "v1", "path": "b"}], "match_on": ["email"]}

@@ -78,7 +78,7 @@ class Files:
             if landing["files"]:
                 first = self.plan["files"][landing["files"][0]]
                 self.words.say("enter_landing", {"landing": landing["k"]}, first["k"])
-                yield self.words.say("read_landing", first, shape)
+                yield self.words.say("read_landing", first, shape, len(landing["files"]) > 1)
 
     def source(self, shape: dict[str, Any], reads: list[str]) -> str:
         """Returns SQL of the cells of a shape's files that may hold keys, with ``record``."""

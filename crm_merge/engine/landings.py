@@ -50,7 +50,7 @@ class Landings:
 
     def crm_landing_begun(self, request: str) -> str:
         """Removes what was landed of these files before, and copies those that can't be read as they are; returns {problems, rejects: the files
-        with rows that can't be read}."""
+        with rows that can't be read, several: are they more than one?}."""
         problems, rejects = [], []
         for file in self.asked(request):
             for what in ("rows", "rejects"):
@@ -63,7 +63,8 @@ class Landings:
                 problems.append(f"{file['setting']}: {problem}")
             if file["rejected_rows"]:
                 rejects.append(file["k"])
-        return json.dumps({"problems": problems, "rejects": rejects})
+        several = len(self.asked(request)) > 1
+        return json.dumps({"problems": problems, "rejects": rejects, "several": several})
 
     def crm_landing_files(self, request: str) -> str:
         """Returns {paths, as patterns that mean one file; files: their numbers; before: the rows of those before each; partitions}."""

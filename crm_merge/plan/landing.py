@@ -43,7 +43,7 @@ def shapes_of(plan: Plan) -> list[Shape]:
 
 def shape_of(file: dict[str, Any], headers: list[Header], plan: Plan) -> Any:
     """Returns what files have to share to be of one shape."""
-    if not file["k"] or file["physical_rows"] > FEW_ROWS:
+    if not file["k"] or file["physical_rows"] > FEW_ROWS or hides_its_place(file):
         return file["k"]
     columns = [
         (header.header, header.column, header.key_type, header.is_name, header.is_country)
@@ -53,6 +53,11 @@ def shape_of(file: dict[str, Any], headers: list[Header], plan: Plan) -> Any:
         tuple(h.position for h in tier.columns.get(file["k"], ())) for tier in (*plan.tiers, *plan.evidence)
     ]
     return file["vendor_number"], file["region"], tuple(columns), tuple(keys)
+
+
+def hides_its_place(file: dict[str, Any]) -> bool:
+    """Has a Parquet file a column by whose name the engine says which of several files a row is of?"""
+    return any(name.lower() == "file_index" for name in file.get("columns_read") or ())
 
 
 def landings_of(files: list[dict[str, Any]]) -> Iterator[Landing]:

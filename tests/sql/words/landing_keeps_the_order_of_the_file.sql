@@ -4,7 +4,7 @@
 {%- for shape in plan.shapes %}
 {%- set file = plan.files[shape.number] %}
 {%- do enter_landing({'file': file.k, 'way': file.way}, file.k) %}
-{%- set shown = run_query('explain ' ~ landed_rows(shape, plan, read_landing(file, shape))).rows[0][1] %}
+{%- set shown = run_query('explain ' ~ landed_rows(shape, plan, read_landing(file, shape, false))).rows[0][1] %}
 {%- set operators = modules.re.findall('[A-Z][A-Z_]{4,}', shown) | unique | reject('in', ['PROJECTION', 'READ_CSV']) | list %}
 select
   {{ sql_text(file.name) }} as source,
