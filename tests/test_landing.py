@@ -294,13 +294,13 @@ def test_columns_called_as_the_engine_calls_places(runner, tmp_path, monkeypatch
 def test_partitions_of_files_that_land_together(runner, tmp_path, monkeypatch):
     write_csv(tmp_path / "crm.csv", CRM)
     for k, country in enumerate(["US", "D'E", "email"]):
-        parquet(tmp_path / "v" / f"land={country}" / "x.parquet", f"select 'p{k}@x.com' as email, {k} as n")
+        parquet(tmp_path / "v" / f"sold_in={country}" / "x.parquet", f"select 'p{k}@x.com' as email, {k} as n")
     spec = {
         "original": {"path": str(tmp_path / "crm.csv")}, "match_on": ["email"],
         "enriched": [{"name": "v", "path": str(tmp_path / "v" / "*" / "*.parquet")}],
     }  # fmt: skip
     merge = merged(runner, spec, monkeypatch)
-    found = merge.query("select land, n from stg_enriched order by _merge_ord")
+    found = merge.query("select sold_in, n from stg_enriched order by _merge_ord")
     assert sorted(found) == [("D'E", "1"), ("US", "0"), ("email", "2")]
     assert sorted(file["preview"][0][-1] for file in looked_at(spec)[1][1:]) == ["D'E", "US", "email"]
 
