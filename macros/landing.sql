@@ -320,12 +320,14 @@
     {%- endfor -%}
   {%- endfor -%}
   {%- set stretch = ' between ' ~ first ~ ' and ' ~ last -%}
+  {%- set with_keys = [] -%}
   {%- for name, numbers in by_key.items() -%}
-    {%- for n in numbers -%}{%- do columns.extend(['keys_' ~ name ~ '.form_' ~ n, 'coalesce(keys_' ~ name ~ '.has_' ~ n ~ ', false) as has_key_' ~ n]) -%}{%- endfor -%}
+    {%- for n in numbers -%}{%- do with_keys.extend(['keys_' ~ name ~ '.form_' ~ n, 'coalesce(keys_' ~ name ~ '.has_' ~ n ~ ', false) as has_key_' ~ n]) -%}{%- endfor -%}
   {%- endfor -%}
-  select {{ (['landed.record'] + columns + ['_merge_surname', '_merge_given']) | join(', ') }}
+  {#- texts do not go through the joins: a row may hold megabytes -#}
+  select {{ (['landed.*'] + with_keys) | join(', ') }}
   from (
-    select *, {{ landed_record(shape, plan) }} as record
+    select {{ ([landed_record(shape, plan) ~ ' as record'] + columns + ['_merge_surname', '_merge_given']) | join(', ') }}
     from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
     where {{ landed_record(shape, plan) }}{{ stretch }}
   ) as landed

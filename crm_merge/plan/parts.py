@@ -50,10 +50,11 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
         # rows that are said to be the same are held whole
         any_row=100 + max(file["row_bytes"] for file in plan.files),
         rows_together=rows_together(longest + 24 * columns),
-        rows_are_large=most_rows < ALL_ROWS
-        or (
-            not is_small(plan, columns, room)
-            and (columns > 60 or longest > 2000 or 0 < room // 4 < long_bytes)
+        rows_are_large=(
+            most_rows < ALL_ROWS
+            or longest > 2000
+            or 0 < room // 4 < long_bytes
+            or (columns > 60 and not is_small(plan, columns, room))
         ),
     )
 
