@@ -294,7 +294,9 @@ def test_columns_called_as_the_engine_calls_places(runner, tmp_path, monkeypatch
 def test_partitions_of_files_that_land_together(runner, tmp_path, monkeypatch):
     write_csv(tmp_path / "crm.csv", CRM)
     for k, country in enumerate(["US", "D'E", "email"]):
-        parquet(tmp_path / "v" / f"sold_in={country}" / "x.parquet", f"select 'p{k}@x.com' as email, {k} as n")
+        parquet(
+            tmp_path / "v" / f"sold_in={country}" / "x.parquet", f"select 'p{k}@x.com' as email, {k} as n"
+        )
     spec = {
         "original": {"path": str(tmp_path / "crm.csv")}, "match_on": ["email"],
         "enriched": [{"name": "v", "path": str(tmp_path / "v" / "*" / "*.parquet")}],
