@@ -6,10 +6,10 @@
 with counted as (
   {%- for shape in plan.shapes %}
   select
-    {{ landed_file(plan.files[shape.number], shape) }} as file_order,
+    file_order,
     count(*) as n
-  from {{ rows_of_shape(shape, plan) }}
-  group by 1
+  from (select {{ landed_file(plan.files[shape.number], shape) }} as file_order from {{ rows_of_shape(shape, plan) }}) as rows_of_file
+  group by file_order
   {{ 'union all' if not loop.last }}
   {%- endfor %}
 ),
