@@ -127,14 +127,14 @@
   {#- The SELECT of the keys that a tier joins by: record, surname, given, key_value. Two columns of a row may hold the same one: then it is made part by part,
       all tiers of it. -#}
   {%- set several = tier.tier in plan.tiers_of_several -%}
-  {%- for cells in plan.cells if cells.kind == tier_kind(tier) %}
-  {{ 'union all' if not loop.first }}
   select{{ ' distinct' if several }}
     record,
     surname,
     given,
     key_value
   from (
+    {%- for cells in plan.cells if cells.kind == tier_kind(tier) %}
+    {{ 'union all' if not loop.first }}
     select
       record,
       surname,
@@ -142,13 +142,13 @@
       {{ exploded('keys') }} as key_value
     from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
     where {{ list_holds('tiers', tier.tier) }}{% if plan.tiers_of_several %} and {{ within('rows', 'record') }}{% endif %}
+    {%- else %}
+    select
+      cast(0 as bigint) as record,
+      cast(null as string) as surname,
+      cast(null as string) as given,
+      cast(null as string) as key_value
+    where 1 = 0
+    {%- endfor %}
   ) as keys
-  {%- else %}
-  select
-    cast(0 as bigint) as record,
-    cast(null as string) as surname,
-    cast(null as string) as given,
-    cast(null as string) as key_value
-  where 1 = 0
-  {%- endfor %}
 {%- endmacro %}

@@ -4,6 +4,7 @@ their columns."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,9 +168,11 @@ def kind_of(tier: Tier) -> str:
 
 def tiers_of_several(cells: list[Cells]) -> list[int]:
     """Returns the tiers that take several columns of a file: two of them may hold the same key."""
-    several = set()
-    for kind in cells:
-        for shape in kind.shapes:
-            fed = [tier for column in shape.columns for tier in column.tiers]
-            several |= {tier for tier in fed if fed.count(tier) > 1}
-    return sorted(several)
+    fed = Counter(
+        (shape.number, tier)
+        for kind in cells
+        for shape in kind.shapes
+        for column in shape.columns
+        for tier in column.tiers
+    )
+    return sorted({tier for (_, tier), columns in fed.items() if columns > 1})
