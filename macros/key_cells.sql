@@ -24,7 +24,7 @@
 
 {% macro cells_at(header, shape, plan) %}
   {#- The cells of its key type that a column of a shape is among. -#}
-  {%- for cells in plan.cells if cells.kind == header.key_type and cells.is_name == header.is_name -%}{%- do return(cells) -%}{%- endfor -%}
+  {%- for cells in plan.cells if cells.kind == header.key_type and cells.is_name == header.is_name and shape.number in cells.shapes | map(attribute='number') -%}{%- do return(cells) -%}{%- endfor -%}
 {% endmacro %}
 
 

@@ -350,7 +350,7 @@
 
 
 {% macro forms_for_strategies(plan) %}
-  {#- The columns whose strategy compares what cells say: their forms are landed with the rows. -#}
+  {#- The columns whose strategy compares what cells say: their forms are landed with the rows, or with the keys. -#}
   {%- set columns = [] -%}
   {%- for v in plan.vendor if not v.group and v.strategy.name in needs_forms() -%}{%- do columns.append(v.column) -%}{%- endfor -%}
   {%- do return(columns) -%}

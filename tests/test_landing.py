@@ -222,6 +222,28 @@ def sql_of(folder: Path, monkeypatch) -> int:
     return told
 
 
+def test_cells_of_a_type_that_is_told_a_region_are_apart_by_region():
+    """A key type of several queries is told one region; phone numbers have that of their row."""
+    files = [profile(k, ["Email", "Phone", "Website"], region="US" if k < 2 else "FR") for k in range(3)]
+    spec = {
+        "original": {"path": "crm.csv"}, "enriched": [{"name": "v1", "path": "v.csv"}, {"name": "v2", "path": "w.csv"}],
+        "match_on": ["email", "phone", "domain"],
+    }  # fmt: skip
+    cells = made(checked(spec), files, [], of_project(), Machine()).cells
+    assert sorted((one.name, one.region, [shape.number for shape in one.shapes]) for one in cells) == [
+        ("domain_fr", "FR", [2]), ("domain_us", "US", [0, 1]), ("email", None, [0, 1, 2]), ("phone", None, [0, 1, 2]),
+    ]  # fmt: skip
+
+
+def test_an_event_that_was_written_into_is_known():
+    event = json.dumps(
+        {"data": {"node_info": {"node_name": "x"}}, "info": {"name": "LogTestResult", "msg": "PASS"}}
+    )
+    broken = event[:40] + "WARN Utils: no such host\n" + event[40:]
+    assert any(dbt_run.is_spoilt_event(line) for line in broken.splitlines())
+    assert not dbt_run.is_spoilt_event("WARN Utils: no such host") and not dbt_run.is_spoilt_event("")
+
+
 def test_sql_does_not_grow_with_files(tmp_path, monkeypatch):
     """Real headers, 106 columns in all: most of the SQL is the models', and what finds keys stands in it once."""
     wide.write(120, tmp_path / "one", countries=10)

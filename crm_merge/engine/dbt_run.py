@@ -232,7 +232,7 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
         with said_by_engine.open("rb") as engine:
             engine.seek(max(said_by_engine.stat().st_size - 100_000, 0))
             unread += engine.read().decode("utf-8", "replace").splitlines()
-    if outcome.ok and any('"info": {' in line for line in unread):
+    if outcome.ok and any(map(is_spoilt_event, unread)):
         outcome.ok, outcome.transient = False, True
         outcome.problems = [
             "something wrote between two events of dbt, so a step is not known to have passed; run it again"
@@ -259,6 +259,11 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
         outcome.problems = [line for line in unread[-5:] if line] or [ended]
     return outcome
+
+
+def is_spoilt_event(line: str) -> bool:
+    """Is a line that is no JSON an event of dbt's, or part of one, that something else was written into?"""
+    return '"info": {' in line or '"node_info": {' in line
 
 
 def as_yaml(value: Any) -> str:

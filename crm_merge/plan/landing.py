@@ -11,6 +11,7 @@ from typing import Any
 from crm_merge.plan.columns import Header
 from crm_merge.plan.model import Cells, KeyColumn, Landing, Plan, Shape, ShapeCells, Tier
 from crm_merge.plan.parts import RECORDS, rows_together, stretches
+from crm_merge.spec.names import Names
 
 FEW_ROWS = 100_000  # a file of more is read alone: its own statement is a small part of the work
 MOST_ROWS = 200_000  # of files that are read together: their rows are numbered by one thread
@@ -116,18 +117,19 @@ def stretches_of(files: list[dict[str, Any]]) -> list[list[int]]:
     ]
 
 
-def cells_of(plan: Plan) -> list[Cells]:
+def cells_of(plan: Plan, names: Names) -> list[Cells]:
     """Returns the cells that hold keys, by key type: those of columns that vendors bring, and those that match_on and the guards ask for.
 
-    What is blank in a column of names is not what is blank elsewhere, so such columns are apart.
+    What is blank in a column of names is not what is blank elsewhere, so such columns are apart. So are cells of other regions, where a key
+    type is told one for all cells; phone numbers have the region of their row.
     """
     index = {column.column: column.index for column in plan.vendor}
-    found: dict[tuple[str, bool], Cells] = {}
+    found: dict[tuple[str, bool, str | None], Cells] = {}
 
     def cell(kind: str, header: Header, shape: Shape) -> KeyColumn:
-        cells = found.setdefault(
-            (kind, header.is_name), Cells(kind, header.is_name, kind + "_of_names" * header.is_name)
-        )
+        region = shape.region if kind in names.staged and kind != "phone" else None
+        name = "_".join([kind, *["of_names"] * header.is_name, *([region.lower()] if region else [])])
+        cells = found.setdefault((kind, header.is_name, region), Cells(kind, header.is_name, name))
         if not cells.shapes or cells.shapes[-1].number != shape.number:
             cells.shapes.append(ShapeCells(shape.number, countries_of(shape), shape.region))
         columns = cells.shapes[-1].columns

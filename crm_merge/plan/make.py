@@ -59,7 +59,7 @@ def made(
     plan.widths = parts.widths(plan, names, machine.memory, machine.most_rows)
     plan.parts = parts.settled(plan, plan.widths)
     plan.shapes = landing.shapes_of(plan)
-    plan.cells = landing.cells_of(plan)
+    plan.cells = landing.cells_of(plan, names)
     plan.tiers_of_several = landing.tiers_of_several(plan.cells)
     for file in plan.files:
         file["tiers"] = [tier.tier for tier in plan.tiers if file["k"] in tier.columns]

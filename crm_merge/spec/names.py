@@ -20,7 +20,7 @@ COMPARISONS = ("exact", "normalized")  # of columns: how, not which
 @dataclass(frozen=True)
 class Names:
     """Names in order: all strategies, those that can choose a whole row, key types; strategies that make a value of all candidates, that compare what
-    cells say, and that compare them with the least and the greatest; policies."""
+    cells say, and that compare them with the least and the greatest; policies; key types that take several queries, and are told a region."""
 
     strategies: tuple[str, ...]
     group_strategies: tuple[str, ...]
@@ -29,6 +29,7 @@ class Names:
     needs_forms: tuple[str, ...] = ()
     needs_extremes: tuple[str, ...] = ()
     policies: tuple[str, ...] = ("fill", "replace", "suffix", "update")
+    staged: tuple[str, ...] = ()
 
 
 def of_macros(macros: Iterable[str], lists: Mapping[str, Sequence[str]]) -> Names:
@@ -50,6 +51,7 @@ def of_macros(macros: Iterable[str], lists: Mapping[str, Sequence[str]]) -> Name
         tuple(lists["needs_forms"]),
         tuple(lists["needs_extremes"]),
         tuple(sorted(named["policy"])),
+        tuple(sorted(named["stages"])),
     )
 
 
