@@ -13,6 +13,7 @@ import duckdb
 
 from crm_merge.engine.sql import sql_text
 from crm_merge.reading import inputs
+from crm_merge.reading.parquet import pattern
 
 FILES = {
     "file_order": "int", "source": "varchar", "vendor": "varchar", "vendor_number": "int", "role": "varchar", "path": "varchar", "format": "varchar",
@@ -75,7 +76,7 @@ class Landings:
             rows += file["physical_rows"] - file["rejected_rows"]
         return json.dumps(
             {
-                "paths": [pattern_of(self.copy_of(file) if self.is_copied(file) else Path(file["path"])) for file in files],
+                "paths": [pattern(self.copy_of(file) if self.is_copied(file) else Path(file["path"])) for file in files],
                 "files": [file["k"] for file in files],
                 "before": before,
                 "partitions": [list((file.get("partitions") or {}).values()) for file in files],
@@ -114,11 +115,6 @@ def landing_of(plan: dict[str, Any], k: int) -> dict[str, Any]:
     return next(landing for shape in plan["shapes"] for landing in shape["landings"] if landing["k"] == k)
 
 
-def pattern_of(path: Path) -> str:
-    """Returns the pattern that means one path, whatever it holds."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
-
-
 def clear(folder: Path, beginning: str = "") -> None:
     """Removes what was landed: rows, rejects and keys, or files whose names begin so."""
     for name in [beginning] if beginning else ["rows_", "rejects_", "keys_"]:
@@ -128,7 +124,7 @@ def clear(folder: Path, beginning: str = "") -> None:
 
 def write_tables(plan: dict[str, Any], folder: Path, landed: dict[str, Any] | None = None) -> None:
     """Writes what the plan says of files and columns as Parquet; and ``landed``, the plan itself, for an engine that knows nothing else."""
-    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+    with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "200MB"}) as connection:
         write(connection, folder / "files.parquet", FILES, rows_of_files(plan))
         write(connection, folder / "columns.parquet", COLUMNS, rows_of_columns(plan))
         write(connection, folder / "rejects_none.parquet", REJECTS, [])
@@ -149,7 +145,7 @@ def write(
             file.write(json.dumps(row) + "\n")
     typed = ", ".join(f"{sql_text(name)}: {sql_text(kind)}" for name, kind in columns.items())
     connection.execute(
-        f"copy (from read_json({sql_text(pattern_of(lines))}, format = 'newline_delimited', columns = {{{typed}}},"
+        f"copy (from read_json({sql_text(pattern(lines))}, format = 'newline_delimited', columns = {{{typed}}},"
         f" maximum_object_size = {max(lines.stat().st_size, 1 << 24)})) to {sql_text(to)} (format parquet)"
     )
     lines.unlink()

@@ -34,7 +34,7 @@ from crm_merge.engine import dbt_run, limits
 from crm_merge.engine.sql import sql_name, sql_text
 from crm_merge.home.folders import HISTORY, HomeProblem, check_name
 from crm_merge.merging import publish, steps
-from crm_merge.merging.diff import pattern
+from crm_merge.reading.parquet import pattern
 
 OUTCOMES = {
     "succeeded": "merged, every check passed, published",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import duckdb
 from crm_merge.engine import limits
 from crm_merge.engine.sql import sql_name, sql_text
 from crm_merge.merging import protect, publish
+from crm_merge.reading.parquet import pattern
 
 # What a merge says of a row: compared, but told apart from the data. The explanation only words the others.
 MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "entity_id", "n_enriched_rows",
@@ -157,11 +157,6 @@ def kept_in(connection: duckdb.DuckDBPyConnection, name: str, place: Path, relat
     if found and f"/.crm-merge/spark/{relation}'" in found[0]:
         return own / "spark" / relation, "*.parquet"
     return own / "parts", f"{relation}.*.parquet"
-
-
-def pattern(path: Path) -> str:
-    """Returns the path of one file or folder as DuckDB takes it: it would read * ? [ as a pattern again."""
-    return re.sub(r"([*?[])", r"[\1]", str(path))
 
 
 def record_id(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:

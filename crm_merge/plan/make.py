@@ -10,7 +10,7 @@ from typing import Any
 
 from crm_merge.canonical import canonical
 from crm_merge.plan import columns as naming
-from crm_merge.plan import landing, parts, sizes
+from crm_merge.plan import parts, shapes, sizes
 from crm_merge.plan.columns import Header
 from crm_merge.plan.guards import evidence_of, guards_of
 from crm_merge.plan.model import Group, Plan, Strategy, Tier, Unfit, VendorColumn
@@ -58,9 +58,9 @@ def made(
     plan.needs = sizes.needs(plan, spec, machine.threads)
     plan.widths = parts.widths(plan, names, machine.memory, machine.most_rows)
     plan.parts = parts.settled(plan, plan.widths)
-    plan.shapes = landing.shapes_of(plan)
-    plan.cells = landing.cells_of(plan, names)
-    plan.tiers_of_several = landing.tiers_of_several(plan.cells)
+    plan.shapes = shapes.shapes_of(plan)
+    plan.cells = shapes.cells_of(plan, names)
+    plan.tiers_of_several = shapes.tiers_of_several(plan.cells)
     for file in plan.files:
         file["tiers"] = [tier.tier for tier in plan.tiers if file["k"] in tier.columns]
         file["reject_problem"] = reject_problem(file, plan.max_reject_rate)

@@ -166,7 +166,7 @@ class Plan:
     ``vendor``: what vendors bring; ``tiers``: match_on; ``evidence``: a tier that only guards look at; ``headers``: those of all files;
     ``directory``: of the merge; ``record_id``: the header of the CRM's own id; ``needs``: about how much disk and memory, in bytes;
     ``widths`` and ``parts``: by which work is cut (crm_merge.plan.parts); ``shapes``, ``cells`` and ``tiers_of_several``: what is landed
-    together (crm_merge.plan.landing)."""
+    together (crm_merge.plan.shapes)."""
 
     files: list[dict[str, Any]]
     crm: list[Header]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,25 @@ from crm_merge.reading.dialect import named
 from crm_merge.reading.scan import LONG, TOGETHER
 
 
+def pattern(path: Path) -> str:
+    """Returns the path of one file or folder as DuckDB takes it: it would read * ? [ as a pattern again."""
+    return re.sub(r"([*?[])", r"[\1]", str(path))
+
+
 def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
     """Returns header, types (DuckDB's, in order), physical_rows, text_bytes, densest and long_bytes (see reading.profile) of a file.
 
     ``partitions`` are the folders named key=value that it lies in: they are its last columns.
     """
-    pattern = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
+    found = pattern(path)
     try:
         with duckdb.connect(config={"memory_limit": "200MB", "threads": 1}) as connection:
             schema = connection.execute(
-                "select name, num_children from parquet_schema(?)", [pattern]
+                "select name, num_children from parquet_schema(?)", [found]
             ).fetchall()
             columns = connection.execute(
                 "describe select * from read_parquet(?, hive_partitioning = false, binary_as_string = true)",
-                [pattern],
+                [found],
             ).fetchall()
             # Read once, so that a damaged page is found here and named. What texts take the metadata does not tell: one that is
             # repeated is stored once.
@@ -44,10 +50,10 @@ def profile(path: Path, partitions: dict[str, str]) -> dict[str, Any]:
                     group by (place - 1) // {TOGETHER}
                 )
                 """,  # noqa: S608 -- names are quoted
-                [pattern],
+                [found],
             ).fetchone()
             rows = connection.execute(
-                "select sum(num_rows) from parquet_file_metadata(?)", [pattern]
+                "select sum(num_rows) from parquet_file_metadata(?)", [found]
             ).fetchone()
     except duckdb.Error as error:
         said = str(error).splitlines()[0].split(": ", 1)[-1].replace(str(path), path.name)
