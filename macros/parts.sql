@@ -157,25 +157,6 @@
 {% endmaterialization %}
 
 
-{% macro duckdb__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) %}
-  {#- dbt asks this for the query of a check. One that looks at all rows of the CRM, or of all files, names the part that it looks at, and is asked part by part: all
-      rows at once would have to fit in memory. -#}
-  {%- set over = ['originals', 'rows'] | select('in', modules.re.findall("getvariable\\('([a-z]+)_", main_sql)) | first -%}
-  {%- set parts = parts_of(over).n if execute and over else 1 -%}
-  {%- if parts == 1 -%}{%- do return(default__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit)) -%}{%- endif -%}
-  {%- set found = namespace(failures=0) -%}
-  {%- for part in range(parts) -%}
-    {%- do enter_part(over, part) -%}
-    {%- set failures = query_value('select ' ~ fail_calc ~ ' from (' ~ main_sql ~ '\n) as failing_rows') | int -%}
-    {#- whoever shows the rows has to ask for this part again -#}
-    {%- if failures and not found.failures -%}{%- do log('crm-merge failing part: ' ~ tojson({'check': model.name, 'settings': settings_of_part(over, part)}), info=true) -%}{%- endif -%}
-    {%- set found.failures = found.failures + failures -%}
-  {%- endfor -%}
-  {%- do leave_parts(over) -%}
-  select {{ found.failures }} as failures, {{ found.failures }} {{ warn_if }} as should_warn, {{ found.failures }} {{ error_if }} as should_error
-{% endmacro %}
-
-
 {% macro drop_other_type(target) %}
   {%- set old = load_cached_relation(this) -%}
   {%- if old is not none and old.type != target.type -%}{%- do adapter.drop_relation(old) -%}{%- endif -%}

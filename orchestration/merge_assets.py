@@ -30,16 +30,15 @@ PATIENTLY = dg.RetryPolicy(
     max_retries=5, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 SHOWN = 100  # problems that a page shows
+CHECK = "every_check_passes"  # the check that each model has in Dagster, and the test of merge_checks in dbt
 MAX_RUNTIME = "dagster/max_runtime"  # the tag of a run that has a time limit of its own, in seconds
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups the models as their folders do; the seeds are one group."""
+    """Groups the models as their folders do."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Returns the group: staging, intermediate, marts_merge, marts_audit, marts_report, reference."""
-        if dbt_resource_props["resource_type"] == "seed":
-            return "reference"
+        """Returns the group: staging, intermediate, marts_merge, marts_audit, marts_report."""
         return "_".join(dbt_resource_props["fqn"][1:-1]) or "models"
 
 
@@ -71,7 +70,7 @@ def files_of_a_merge() -> list[dg.AssetSpec]:
 
 
 def models() -> dg.AssetsDefinition:
-    """Returns the asset of all dbt models, seeds and tests: one merge from its files to its marts."""
+    """Returns the asset of all dbt models: one merge from its files to its marts and its checks."""
 
     @dbt_assets(manifest=manifest(), selector="merge", dagster_dbt_translator=Translator())
     def as_dbt_sees_them(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -82,37 +81,49 @@ def models() -> dg.AssetsDefinition:
         specs=[
             spec.replace_attributes(partitions_def=MERGES, skippable=True) for spec in as_dbt_sees_them.specs
         ],
-        check_specs=[described(check) for check in as_dbt_sees_them.check_specs],
+        check_specs=[check_of(relation, tests) for relation, tests in tests_of_relations().items()],
         # a merge is made whole or not at all: part of it may not fit the rest
         can_subset=False,
     )
     def merge(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         keys = {spec.metadata["dagster_dbt/unique_id"]: spec.key for spec in merge.specs}
-        checks = {spec.metadata["dagster_dbt/unique_id"]: spec for spec in merge.check_specs}
-        yield from results(context, keys, checks)
+        yield from results(context, keys)
 
     return merge
 
 
-def described(check: dg.AssetCheckSpec) -> dg.AssetCheckSpec:
-    """Returns the check with the description that its test has in dbt."""
-    node = manifest()["nodes"][check.metadata["dagster_dbt/unique_id"]]
+def tests_of_relations() -> dict[str, dict[str, str]]:
+    """Returns the models that a merge checks, in order, each with its checks: {name: description}."""
+    found: dict[str, dict[str, str]] = {}
+    for node in sorted(manifest()["nodes"].values(), key=lambda node: node["name"]):
+        if node["resource_type"] == "test" and (relation := checked_relation(node)):
+            found.setdefault(relation, {})[node["name"]] = node.get("description") or ""
+    return dict(sorted(found.items()))
+
+
+def checked_relation(node: Mapping[str, Any]) -> str | None:
+    """Returns the model that a test is about, as the macro of this name does; None of one about a seed, a macro or merge_checks."""
+    if attached := node.get("attached_node"):
+        kind, _, relation = attached.split(".")
+        return relation if kind == "model" and relation != "merge_checks" else None
+    return node["config"]["meta"]["dagster"]["ref"]["name"] if node["fqn"][1] == "invariants" else None
+
+
+def check_of(relation: str, tests: Mapping[str, str]) -> dg.AssetCheckSpec:
+    """Returns the one check that Dagster shows of a model: that none of its tests complains."""
+    listed = "\n".join(f"- `{name}`" + (f": {text}" if text else "") for name, text in tests.items())
     return dg.AssetCheckSpec(
-        name=check.name,
-        asset=check.asset_key,
-        description=node.get("description") or check.description,
-        additional_deps=[dep.asset_key for dep in check.additional_deps],
-        blocking=check.blocking,
-        metadata=check.metadata,
+        name=CHECK,
+        asset=dg.AssetKey(relation),
+        description=f"What merge_checks says of {relation}:\n\n{listed}",
+        blocking=True,
     )
 
 
 def results(
-    context: dg.AssetExecutionContext,
-    keys: Mapping[str, dg.AssetKey],
-    checks: Mapping[str, dg.AssetCheckSpec],
+    context: dg.AssetExecutionContext, keys: Mapping[str, dg.AssetKey]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Runs the merge of the context's partition; yields what Dagster records of each model and test as it ends."""
+    """Runs the merge of the context's partition; yields what Dagster records of each model as it ends, and of its checks."""
     name, started, spec, outcome = context.partition_key, datetime.now(timezone.utc), None, None
     problems, transient = [], False
     try:
@@ -133,13 +144,15 @@ def results(
                 if isinstance(event, str):
                     context.log.info(f"{event} begins; {seconds:.1f} s since the last message")
                     continue
+                if isinstance(event, dbt_run.Check):
+                    context.log.info(f"{event.name}: {event.status} in {event.seconds:.1f} s")
+                    continue
                 context.log.info(
                     f"{event.done} of {event.total}: {event.name} {event.status} in {event.seconds:.1f} s"
                 )
-                if event.unique_id in checks:
-                    yield check_result(event, checks[event.unique_id])
-                elif event.unique_id in keys and event.status == "success":
+                if event.unique_id in keys and event.status == "success":
                     yield dg.MaterializeResult(asset_key=keys[event.unique_id], metadata=figures_of(event))
+            yield from check_results(outcome.checks)
             if outcome.resumed:
                 context.log.info(
                     f"{'begun' if outcome.resumed.startswith('from the start') else 'resumed'}: {outcome.resumed}"
@@ -204,16 +217,29 @@ def figures_of(node: dbt_run.Node) -> dict[str, Any]:
     return figures
 
 
-def check_result(node: dbt_run.Node, check: dg.AssetCheckSpec) -> dg.AssetCheckResult:
-    """Returns what Dagster records of a dbt test."""
-    return dg.AssetCheckResult(
-        asset_key=check.asset_key,
-        check_name=check.name,
-        passed=node.status in ("pass", "warn"),
-        severity=dg.AssetCheckSeverity.WARN if node.status == "warn" else dg.AssetCheckSeverity.ERROR,
-        metadata={"seconds": round(node.seconds, 3)}
-        | ({"failing rows": node.failures} if node.failures is not None else {}),
-    )
+def check_results(checks: Sequence[dbt_run.Check]) -> Iterator[dg.AssetCheckResult]:
+    """Yields what Dagster records of the checks of each model, with the names of those that complain."""
+    for relation in dict.fromkeys(check.relation for check in checks):
+        asked = [check for check in checks if check.relation == relation]
+        complain = [check for check in asked if check.status != "pass"]
+        failed = [check for check in complain if check.status != "warn"]
+        told = ", ".join(
+            f"{check.name} "
+            + ("could not be asked" if check.failures is None else f"({check.failures} rows)")
+            for check in complain
+        )
+        yield dg.AssetCheckResult(
+            asset_key=dg.AssetKey(relation),
+            check_name=CHECK,
+            passed=not failed,
+            severity=dg.AssetCheckSeverity.WARN if complain and not failed else dg.AssetCheckSeverity.ERROR,
+            description=f"failed: {told}" if failed else f"warned: {told}" if complain else "all passed",
+            metadata={
+                "checks": len(asked),
+                "failed": len(failed),
+                "seconds": round(sum(check.seconds for check in asked), 3),
+            },
+        )
 
 
 @dg.asset(

@@ -84,16 +84,35 @@ def graph(definitions):
     return found
 
 
-def test_the_invariants_are_checks_of_the_result(definitions):
-    checks = {
-        check.name
-        for check in definitions.merge.check_specs
-        if check.asset_key == dg.AssetKey("merged_result")
+def test_each_model_has_one_check_that_names_its_tests(definitions):
+    checks = {check.asset_key.to_user_string(): check for check in definitions.merge.check_specs}
+    assert len(checks) == len(list(definitions.merge.check_specs)) == 36
+    assert {(check.name, check.blocking) for check in checks.values()} == {("every_check_passes", True)}
+    named = "\n".join(check.description for check in checks.values())
+    for path in (PROJECT / "tests/sql/invariants").glob("*.sql"):
+        assert f"`{path.stem}`: I" in named or f"`{path.stem}`: " in named, path
+    assert "every_original_row_comes_out_once" in checks["merged_result"].description
+    assert "every_physical_row_is_read_or_rejected" in checks["stg_files"].description
+
+
+def test_a_check_that_complains_is_named():
+    from crm_merge.engine.dbt_run import Check
+    from orchestration.merge_assets import check_results
+
+    asked = [
+        Check("one", "a", "pass", 0, 1.0), Check("two", "a", "fail", 3, 1.0), Check("three", "a", "warn", 2, 1.0),
+        Check("four", "b", "warn", 1, 1.0), Check("five", "c", "error", None, 0.0), Check("six", "d", "pass", 0, 1.0),
+    ]  # fmt: skip
+    found = {
+        result.asset_key.to_user_string(): (result.passed, result.severity.value, result.description)
+        for result in check_results(asked)
     }
-    invariants = {path.stem for path in (PROJECT / "tests/sql/invariants").glob("*.sql")}
-    attached = {check.name for check in definitions.merge.check_specs}
-    assert invariants <= attached and "every_original_row_comes_out_once" in checks
-    assert all(check.blocking for check in definitions.merge.check_specs)
+    assert found == {
+        "a": (False, "ERROR", "failed: two (3 rows), three (2 rows)"),
+        "b": (True, "WARN", "warned: four (1 rows)"),
+        "c": (False, "ERROR", "failed: five could not be asked"),
+        "d": (True, "ERROR", "all passed"),
+    }
 
 
 def test_a_merge_is_built_checked_published_copied_and_recorded(place, definitions, instance):
@@ -302,6 +321,7 @@ def test_a_failed_invariant_keeps_the_export_from_being_made(tmp_path):
         "i.add_dynamic_partitions('merges', ['m']); j = d.defs.resolve_job_def('merge_job');"
         "r = j.execute_in_process(partition_key='m', instance=i, raise_on_error=False);"
         "print('RESULT', r.success, [c.check_name for c in r.get_asset_check_evaluations() if not c.passed],"
+        " [c.description for c in r.get_asset_check_evaluations() if not c.passed],"
         " [e.step_key for e in r.all_events if e.is_step_start],"
         " [e.step_failure_data.user_failure_data.description for e in r.all_events if e.is_step_failure])"
     )
@@ -317,7 +337,7 @@ def test_a_failed_invariant_keeps_the_export_from_being_made(tmp_path):
         done.stderr[-3000:]
     ]
     assert result.startswith(
-        "RESULT False ['nothing_holds_this'] ['merge'] ['Failure in test nothing_holds_this"
+        "RESULT False ['every_check_passes'] ['failed: nothing_holds_this (2 rows)'] ['merge'] [\"the check 'nothing_holds_this' failed"
     ), result
     assert (tmp_path / "specs/m.out/merged_result.csv").read_text() == "what was there before"
 

@@ -531,7 +531,7 @@ def test_a_merge_as_an_entry(merged, tmp_path):
 def test_checks_are_published_beside_the_exports(merged):
     folder, spec, outcome, manifest = merged
     checks = steps.checks(outcome)
-    assert len(checks) == sum(node.kind == "test" for node in outcome.nodes) > 50
+    assert len(checks) == len(outcome.checks) > 50
     assert {check["status"] for check in checks} == {"pass"}
     assert all(check["failures"] == 0 and check["seconds"] >= 0 for check in checks)
     text = (folder / "m" / "out" / "checks.csv").read_bytes()
@@ -551,7 +551,7 @@ def test_checks_are_published_beside_the_exports(merged):
 def test_a_failed_run_as_an_entry(merged, tmp_path):
     outcome = dbt_run.Outcome(
         ok=False,
-        nodes=[dbt_run.Node("test", "one", "test.one", "pass", 0.1, 1, 2, failures=0), dbt_run.Node("test", "two", "test.two", "fail", 0.1, 2, 2, failures=3)],
+        checks=[dbt_run.Check("one", "a", "pass", 0, 0.1), dbt_run.Check("two", "a", "fail", 3, 0.1)],
         resumed="from the start, since there is no earlier run",
     )  # fmt: skip
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -52,11 +52,16 @@ def copied(merged, place):
         yield connection
 
 
-def check(runner, merged, name, directory):
+def spec_of(merged):
     spec = SPEC | {"original": {"path": "x.csv"}, "enriched": [{"name": "a", "path": "x.csv"}]}
     given = merged.query("select source, path from stg_files order by file_order")
     spec["original"] = {"path": given[0][1]}
     spec["enriched"] = [{"name": source, "path": path} for source, path in given[1:]]
+    return spec
+
+
+def check(runner, merged, name, directory):
+    spec = spec_of(merged)
     result = runner.invoke(["test", "--select", name], directory, spec)
     assert name in [node.node.name for node in result.result.results]
     return result.success
@@ -107,17 +112,144 @@ def test_a_ledger_that_does_not_balance_is_seen(runner, merged, tmp_path, broken
     assert not check(runner, merged, "every_physical_row_is_in_the_ledger", tmp_path)
 
 
+def asked_again(runner, merged, directory):
+    """merge_checks made anew of what stands in a directory: {name: failures}."""
+    result = runner.invoke(["run", "--select", "merge_checks"], directory, spec_of(merged))
+    assert result.success, result.exception
+    with duckdb.connect(str(directory / "merge.duckdb"), read_only=True) as connection:
+        return dict(connection.execute("select name, failures from merge_checks").fetchall())
+
+
+def test_merge_checks_asks_every_named_test(runner, merged, tmp_path):
+    """The same text as each test has alone, and the same answer."""
+    tests = [node for node in runner.manifest.nodes.values() if node.resource_type == "test"]
+    of_models = {
+        node.name for node in tests if any(key.startswith("model.") for key in node.depends_on.nodes)
+    }
+    with copied(merged, tmp_path) as connection:
+        asked = dict(connection.execute("select name, query from merge_checks").fetchall())
+        assert set(asked) == of_models - {"every_check_passes"} and len(asked) > 60
+        connection.execute("delete from int_cells where original_row = 2")
+    result = runner.invoke(["test", "--select", "resource_type:test"], tmp_path, spec_of(merged))
+    alone = {node.node.name: node.failures for node in result.result.results if node.node.name in asked}
+    assert alone == asked_again(runner, merged, tmp_path)
+    assert alone["every_vendor_cell_has_one_source"] == 1
+    for node in result.result.results:
+        if node.node.name in asked:
+            assert node.node.compiled_code.split() == asked[node.node.name].split(), node.node.name
+
+
+def test_every_check_of_a_model_can_fail(runner, merged, tmp_path):
+    """A row without anything, or with a word that nobody knows, is what no model may hold."""
+    tests = {node.name: node for node in runner.manifest.nodes.values() if node.resource_type == "test"}
+    with copied(merged, tmp_path) as connection:
+        views = "select view_name from duckdb_views() where not internal"
+        for (name,) in connection.execute(views).fetchall():
+            connection.execute(
+                f'create table copied as from "{name}"; drop view "{name}"; alter table copied rename to "{name}"'
+            )
+        checks = connection.execute("select name, relation, query from merge_checks").fetchall()
+        generic = [one for one in checks if tests[one[0]].name not in BROKEN]
+        assert len(generic) > 50
+        for name, relation, query in generic:
+            count = f"select count(*) from ({query}\n)"
+            assert connection.execute(count).fetchone() == (0,), name
+            connection.execute("begin")
+            test = tests[name].test_metadata
+            column = {"accepted_values": "'zzz'", "relationships": "-1"}.get(test.name)
+            if test.name == "first_columns_are":
+                # it compares names and types when it is written, with columns as they are then
+                assert (
+                    "none" in query
+                    and connection.execute(f"describe {relation}").fetchall()[0][0] == "entity_id"
+                )
+            elif column:
+                connection.execute(
+                    f'insert into "{relation}" ("{tests[name].column_name}") values ({column})'
+                )
+            else:
+                one = connection.execute(f"describe {relation}").fetchall()[0][0]
+                connection.execute(f'insert into "{relation}" ("{one}") values (null)')
+            if test.name != "first_columns_are":
+                assert connection.execute(count).fetchone() > (0,), name
+            connection.execute("rollback")
+
+
+def test_columns_that_are_not_those_of_the_contract_are_seen(runner, merged, tmp_path):
+    with copied(merged, tmp_path) as connection:
+        connection.execute(
+            "create table broken as from unmatched_enriched; drop view if exists unmatched_enriched"
+        )
+        connection.execute(
+            "drop table if exists unmatched_enriched; alter table broken rename to unmatched_enriched"
+        )
+        first = connection.execute("describe unmatched_enriched").fetchall()[0][0]
+    name = "unmatched_enriched_begins_with_its_own_columns"
+    assert check(runner, merged, name, tmp_path)
+    with duckdb.connect(str(tmp_path / "merge.duckdb")) as connection:
+        connection.execute(f"alter table unmatched_enriched rename {first} to another")
+    assert not check(runner, merged, name, tmp_path)
+
+
+def test_merge_checks_comes_after_all_that_it_asks(runner):
+    nodes = runner.manifest.nodes
+    after = set(nodes["model.crm_merge.merge_checks"].depends_on.nodes)
+    for node in nodes.values():
+        if node.resource_type == "test" and node.name != "every_check_passes":
+            assert {key for key in node.depends_on.nodes if key.startswith("model.")} <= after, node.name
+    # and after all that is published, so that a merge that fails is whole
+    read = {key for node in nodes.values() if node.resource_type == "model" for key in node.depends_on.nodes}
+    models = {key for key, node in nodes.items() if node.resource_type == "model"}
+    assert models - read == {"model.crm_merge.merge_checks"}
+
+
+def test_a_merge_that_a_check_complains_of_fails(runner, merged, tmp_path):
+    with copied(merged, tmp_path) as connection:
+        connection.execute("delete from crosswalk where source = 'b'")
+    assert asked_again(runner, merged, tmp_path)["matched_rows_and_crosswalk_agree"] == 2
+    assert not check(runner, merged, "every_check_passes", tmp_path)
+
+
 def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
     with copied(merged, tmp_path) as connection:
         connection.execute("delete from int_cells where original_row = 2")
-    assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
-    shutil.copytree(runner.place / "target", tmp_path / "target")
-    rows = steps.failing_rows(tmp_path, "every_vendor_cell_has_one_source")
-    assert rows[0] == (
+        name = "every_vendor_cell_has_one_source"
+        [(query,)] = connection.execute("select query from merge_checks where name = $1", [name]).fetchall()
+    asked = dbt_run.Check(name, "merged_result", "fail", 1, 0.1, query)
+    assert steps.failing_rows(tmp_path, asked) == [
         "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
+    ]
+    said = steps.problems_of(
+        dbt_run.Outcome(ok=False, problems=["Failure in test every_check_passes"], checks=[asked]), tmp_path
     )
-    assert "all of them" in rows[-1] and len(rows) == 2
-    assert "not found" in steps.failing_rows(tmp_path, "no_such_check")[0]
+    assert (
+        said[0] == "the check 'every_vendor_cell_has_one_source' failed, for instance on:" and len(said) == 3
+    )
+    file = tmp_path / "logs" / "failed_checks" / f"{name}.sql"
+    assert said[2] == f"  (all of them: run {file} on {tmp_path / 'merge.duckdb'})"
+    with duckdb.connect(str(tmp_path / "merge.duckdb"), read_only=True) as connection:
+        assert len(connection.execute(file.read_text()).fetchall()) == 1
+    asked.query = "select * from gone"
+    assert "can't be shown" in steps.failing_rows(tmp_path, asked)[0]
+
+
+def test_a_check_that_can_not_be_asked_is_named():
+    """What the engine says of it stands before; nothing says that it passed."""
+    outcome = dbt_run.Outcome(ok=False, problems=["the merge ran out of its memory limit"])
+    begins = {"info": {"msg": "crm-merge part: the check one_thing of merged_result"}}
+    ended = {
+        "info": {"name": "LogModelResult"},
+        "data": {"node_info": {"node_name": "merge_checks", "node_status": "error"}},
+    }
+    for event in (begins, ended):
+        dbt_run.read_event(event, outcome, {})
+    assert steps.checks(outcome) == [
+        {"name": "one_thing", "status": "error", "failures": None, "seconds": 0.0}
+    ]
+    assert steps.problems_of(outcome, None) == [
+        "the merge ran out of its memory limit",
+        "the check 'one_thing' could not be asked",
+    ]
 
 
 # -- In parts: a check that looks at a slice at a time must see what stands in the wrong one --
@@ -204,23 +336,26 @@ def test_a_check_of_slices_sees_what_it_guards(runner, merged_in_parts, tmp_path
     broken(files)
     for other in (CELLS, SOURCES, LEDGER, LINKS, TOTALS) if not name else (name,):
         assert check(runner, merged_in_parts, other, tmp_path / "m") == (not name), other
+    failures = asked_again(runner, merged_in_parts, tmp_path / "m")
+    assert bool(failures[name]) if name else not any(failures.values())
 
 
 def test_the_rows_of_a_check_that_failed_in_a_part_are_shown(merged_in_parts, tmp_path):
     """Two slices changed places: asked of all rows at once, the check finds nothing."""
     shutil.copytree(merged_in_parts.directory, tmp_path / "m")
-    query = tmp_path / "m" / "target" / "compiled" / f"{LINKS}.sql"
-    query.parent.mkdir(parents=True)
-    query.write_text("select getvariable('originals_part') as part where getvariable('originals_part') = 2")
+    query = "select getvariable('originals_part') as part where getvariable('originals_part') = 2"
     settings = (
         "set variable originals_part = cast(2 as bigint); set variable originals_parts = cast(3 as bigint)"
     )
-    failed = dbt_run.Node("test", LINKS, "", "fail", 1, 1, 1, failures=1)
-    event = {"info": {"msg": f"crm-merge failing part: {json.dumps({'check': LINKS, 'settings': settings})}"}}
-    outcome = dbt_run.Outcome(ok=False, nodes=[failed])
-    assert dbt_run.read_event(event, outcome, {}) is None
+    told = {"name": LINKS, "relation": "merged_result", "status": "fail", "failures": 1, "seconds": 1, "query": query, "settings": settings}  # fmt: skip
+    outcome = dbt_run.Outcome(ok=False)
+    event = {"info": {"msg": f"crm-merge check: {json.dumps(told)}"}}
+    assert dbt_run.read_event(event, outcome, {}) is outcome.checks[0]
     said = steps.problems_of(outcome, tmp_path / "m")
-    assert said[1] == "  part: 2" and said[2].endswith(f", after: {settings})")
+    assert said[1] == "  part: 2"
+    file = tmp_path / "m" / "logs" / "failed_checks" / f"{LINKS}.sql"
+    with duckdb.connect(str(tmp_path / "m" / "merge.duckdb"), read_only=True) as connection:
+        assert connection.execute(file.read_text()).fetchall() == [(2,)]
 
 
 def test_every_invariant_is_broken_here():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 
+import duckdb
 import pytest
 
 from tests.conftest import PROJECT
@@ -83,10 +84,14 @@ def compiled(tmp_path_factory):
     files = [
         *root.glob("models/intermediate/*.sql"),
         *root.glob("models/marts/**/*.sql"),
-        *root.glob("tests/sql/invariants/*.sql"),
     ]
     assert len(files) > 12
-    return {str(file.relative_to(root)): file.read_text() for file in files}
+    with duckdb.connect(str(folder / "m" / "merge.duckdb"), read_only=True) as connection:
+        checks = dict(connection.execute("select name, query from merge_checks").fetchall())
+    assert {path.stem for path in PROJECT.glob("tests/sql/invariants/*.sql")} < set(checks)
+    return checks | {
+        str(file.relative_to(root)): file.read_text() for file in files if file.stem != "merge_checks"
+    }
 
 
 @pytest.mark.parametrize("construct", BANNED)

@@ -37,7 +37,7 @@ PATIENCE = 30  # seconds that dbt has to end when it is interrupted
 
 @dataclass
 class Node:
-    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model, rows that fail if it is a test."""
+    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model."""
 
     kind: str
     name: str
@@ -47,26 +47,45 @@ class Node:
     done: int
     total: int
     rows: int | None = None
-    failures: int | None = None
+
+
+@dataclass
+class Check:
+    """A check that was asked: its name, the model that it is about, pass | warn | fail | error, the rows that it complains of (none after an
+    error), seconds, and, where it complains, its query and the statements to run before that name the part of the rows."""
+
+    name: str
+    relation: str
+    status: str
+    failures: int | None
+    seconds: float
+    query: str = ""
+    settings: str = ""
 
 
 @dataclass
 class Outcome:
     """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
-    reached), the nodes that ended, what it says of an earlier run that it resumes, about how much disk and memory, in bytes,
-    it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes, dbt's target,
-    and of checks that failed in a part of the rows the statements that name the part."""
+    reached), the nodes that ended, the checks that were asked, the one that is being asked, what it says of an earlier run that it resumes, about how much disk and
+    memory, in bytes, it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes,
+    and dbt's target."""
 
     ok: bool
     problems: list[str] = field(default_factory=list)
     transient: bool = False
     nodes: list[Node] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    asking: Check | None = None
     resumed: str = ""
     needs: dict[str, int] = field(default_factory=dict)
     peak_memory: int = 0
     peak_spill: int = 0
     target: str = "duckdb"
-    failing_parts: dict[str, str] = field(default_factory=dict)
+
+
+Event = (
+    Node | Check | str
+)  # what a stream tells: a node that ended, a check that was asked, the name of a part that begins
 
 
 @dataclass
@@ -128,7 +147,7 @@ def run(
 
 
 def follow(
-    events: Generator[Node | str, None, Outcome],
+    events: Generator[Event, None, Outcome],
     on_node: Callable[[Node], None] = lambda node: None,
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Outcome:
@@ -140,13 +159,13 @@ def follow(
             return ended.value
         if isinstance(event, Node):
             on_node(event)
-        else:
+        elif isinstance(event, str):
             on_part(event)
 
 
 def planned(
     command: list[str], directory: Path, spec: dict[str, Any], resume: bool = False
-) -> Generator[Node | str, None, Outcome]:
+) -> Generator[Event, None, Outcome]:
     """Plans the merge of the spec while dbt starts, then runs ``dbt <command>`` with DuckDB: yields and returns as ``stream`` does.
 
     What is wrong with the spec or its files ends it before dbt does anything.
@@ -171,17 +190,15 @@ def planned(
     return (yield from with_kept_plan(command, begun, spec))
 
 
-def with_kept_plan(
-    command: list[str], begun: Begun, spec: dict[str, Any]
-) -> Generator[Node | str, None, Outcome]:
+def with_kept_plan(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[Event, None, Outcome]:
     """Runs ``dbt <command>`` by the plan that is kept in the merge directory: yields and returns as ``stream`` does."""
     begun.environment[planning.PLAN] = str(planning.file_of(begun.directory))
     return (yield from stream(command, begun, spec))
 
 
-def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[Node | str, None, Outcome]:
-    """Runs ``dbt <command>`` for the spec in the process that was begun: yields each node as it ends and the name of each part as it
-    begins, and returns how it ended."""
+def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[Event, None, Outcome]:
+    """Runs ``dbt <command>`` for the spec in the process that was begun: yields each node as it ends, each check as it is answered
+    and the name of each part as it begins, and returns how it ended."""
     directory, target, process, environment = begun.directory, begun.target, begun.process, begun.environment
     arguments = [
         *("--log-format", "json", "--log-level", "info", "--no-write-json"),
@@ -215,8 +232,8 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
             message = event.get("info", {}).get("msg") or ""
             if message.startswith("crm-merge part: "):
                 yield message.removeprefix("crm-merge part: ")
-            if node := read_event(event, outcome, rows):
-                yield node
+            if told := read_event(event, outcome, rows):
+                yield told
     except BaseException:
         process.terminate()  # interrupted: dbt's own handler closes the database
         raise
@@ -339,8 +356,8 @@ class Spilled:
 HEADLINE = re.compile(r"(Failure|Error) in \w+ \S+( \(.*\))?")
 
 
-def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) -> Node | None:
-    """Takes from one dbt event what people are shown; returns the node that it says has ended."""
+def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) -> Node | Check | None:
+    """Takes from one dbt event what people are shown; returns the node that it says has ended, or the check that was asked."""
     info, data = event.get("info", {}), event.get("data", {})
     name, message = info.get("name"), info.get("msg") or ""
     if found := re.match(r"rows of (\S+): (\d+)$", message):
@@ -351,9 +368,12 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
         outcome.transient = True
     elif message.startswith("crm-merge resumes: "):
         outcome.resumed = message.removeprefix("crm-merge resumes: ")
-    elif message.startswith("crm-merge failing part: "):
-        found_part = json.loads(message.removeprefix("crm-merge failing part: "))
-        outcome.failing_parts[found_part["check"]] = found_part["settings"]
+    elif found := re.match(r"crm-merge part: the check (\w+) of (\w+)$", message):
+        outcome.asking = Check(found[1], found[2], "error", None, 0.0)
+    elif message.startswith("crm-merge check: "):
+        check, outcome.asking = Check(**json.loads(message.removeprefix("crm-merge check: "))), None
+        outcome.checks.append(check)
+        return check
     elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
         node = data.get("node_info", {})
         node_name = data.get("name") or node.get("node_name", "")
@@ -368,8 +388,9 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
             total=data.get("total") or data.get("num_models", 0),
         )
         done.rows = rows.get(done.name)
-        done.failures = data.get("num_failures") if done.kind == "test" else None
         outcome.nodes.append(done)
+        if done.status == "error" and outcome.asking:
+            outcome.checks.append(outcome.asking)
         return done
     elif info.get("level") == "error":
         if "crm-merge: " in message and outcome.problems and HEADLINE.fullmatch(outcome.problems[-1]):

@@ -54,9 +54,7 @@ class Merge:
         """Where the outcome of the last build is kept for the step that publishes it."""
         return self.place / ".crm-merge" / "outcome.json"
 
-    def build(
-        self, spec: dict[str, Any], spec_file: str
-    ) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+    def build(self, spec: dict[str, Any], spec_file: str) -> Generator[dbt_run.Event, None, dbt_run.Outcome]:
         """Builds and checks everything, by the spec of a file or URL; goes on from what an earlier run of the same merge finished and did not publish.
 
         Yields each node as it ends and the name of each part as it begins; returns the outcome.
@@ -80,7 +78,7 @@ class Merge:
             outcome = yield from stages(self.place, spec, resume, target)
         finally:
             shutil.rmtree(limits.spill_folder(self.place), ignore_errors=True)
-        if any(node.kind == "test" and node.status in ("fail", "error") for node in outcome.nodes):
+        if any(check.status == "fail" for check in outcome.checks):
             # what a check complains of must not be kept: the next run starts anew
             self.unfinished.unlink(missing_ok=True)
         if outcome.ok:
@@ -107,14 +105,17 @@ class Merge:
             raise Problem(
                 f"there is no finished merge in {self.place}: run the whole merge, not its export alone"
             ) from None
-        nodes = [dbt_run.Node(**node) for node in kept["outcome"]["nodes"]]
+        outcome = kept["outcome"] | {
+            "nodes": [dbt_run.Node(**node) for node in kept["outcome"]["nodes"]],
+            "checks": [dbt_run.Check(**check) for check in kept["outcome"]["checks"]],
+        }
         started = datetime.fromtimestamp(kept["started"], timezone.utc)
         return Built(
             kept["spec"],
             kept["spec_file"],
             started,
             kept["seconds"],
-            dbt_run.Outcome(**kept["outcome"] | {"nodes": nodes}),
+            dbt_run.Outcome(**outcome),
         )
 
     def publish(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ class Merge:
 
 def stages(
     place: Path, spec: dict[str, Any], resume: bool, target: str
-) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+) -> Generator[dbt_run.Event, None, dbt_run.Outcome]:
     """Builds and checks a merge: all of it with DuckDB; or, for Spark, DuckDB lands the files, Spark does the rest, and DuckDB finds
     what Spark has written.
 
@@ -172,7 +173,7 @@ def stages(
         spark.hand_over(place)
         yield "Spark starts"
         outcome = yield from once(
-            dbt_run.stream(["build", "--selector", "on_spark"], dbt_run.begin(place, target), spec),
+            dbt_run.stream(["build"], dbt_run.begin(place, target), spec),
             landed.nodes,
         )
         if outcome.ok:
@@ -193,8 +194,8 @@ def stages(
 
 
 def once(
-    events: Generator[dbt_run.Node | str, None, dbt_run.Outcome], before: list[dbt_run.Node]
-) -> Generator[dbt_run.Node | str, None, dbt_run.Outcome]:
+    events: Generator[dbt_run.Event, None, dbt_run.Outcome], before: list[dbt_run.Node]
+) -> Generator[dbt_run.Event, None, dbt_run.Outcome]:
     """Yields what a stream tells, and returns its outcome, without what went as well before: what was landed is looked at by both engines."""
     told = {node.unique_id: node.status for node in before}
     while True:
@@ -204,7 +205,7 @@ def once(
             outcome = ended.value
             outcome.nodes = [node for node in outcome.nodes if told.get(node.unique_id) != node.status]
             return outcome
-        if isinstance(event, str) or told.get(event.unique_id) != event.status:
+        if not isinstance(event, dbt_run.Node) or told.get(event.unique_id) != event.status:
             yield event
 
 
@@ -230,57 +231,55 @@ def claimed(place: Path) -> Iterator[Merge]:
 
 def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
     """Returns why a build failed, each as a sentence, with the first rows that a failed check complains of."""
-    problems = list(outcome.problems)
-    failed = [node for node in outcome.nodes if node.status in ("fail", "error")]
-    # a check that ended in an error found no rows: what the engine said is among the problems
-    for node in (node for node in failed if node.kind == "test" and node.status == "fail"):
+    failed = [check for check in outcome.checks if check.status in ("fail", "error")]
+    # what dbt says of the test that reads merge_checks is said below of each check
+    problems = [] if any(check.status == "fail" for check in failed) else list(outcome.problems)
+    for check in failed:
+        if check.status == "error":
+            problems.append(f"the check '{check.name}' could not be asked")
+            continue
+        file = place / "logs" / "failed_checks" / f"{check.name}.sql"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            "".join(f"{text.strip()};\n" for text in (check.settings, check.query) if text), encoding="utf-8"
+        )
         if outcome.target != "duckdb":
-            compiled = next(
-                (place / dbt_run.TARGET_PATHS[outcome.target] / "compiled").rglob(f"{node.name}.sql"), None
-            )
             problems.append(
-                f"the check '{node.name}' failed on Spark, whose tables are gone; its query is {compiled}."
+                f"the check '{check.name}' failed on Spark, whose tables are gone; its query is {file}."
                 " A merge of these files with --target duckdb shows the rows that it complains of"
             )
             continue
-        problems.append(f"the check '{node.name}' failed, for instance on:")
-        part = outcome.failing_parts.get(node.name, "")
-        problems += [f"  {row}" for row in failing_rows(place, node.name, part)]
+        problems.append(f"the check '{check.name}' failed, for instance on:")
+        problems += [f"  {row}" for row in failing_rows(place, check)]
+        problems.append(f"  (all of them: run {file} on {place / 'merge.duckdb'})")
     return problems
 
 
-def failing_rows(place: Path, check: str, part: str = "", most: int = 3) -> list[str]:
-    """Returns the first rows that a check complains of, each as a line; its query is the one that dbt compiled, ``part`` the statements
-    that name the part of the rows in which it failed."""
-    compiled = next((place / "target" / "compiled").rglob(f"{check}.sql"), None)
-    if compiled is None:
-        return [f"(its query was not found; the tables are in {place / 'merge.duckdb'})"]
+def failing_rows(place: Path, check: dbt_run.Check, most: int = 3) -> list[str]:
+    """Returns the first rows that a check complains of, each as a line."""
     try:
         with publish.connect(place) as connection:
-            if part:
-                connection.execute(part)
-            found = connection.execute(f"select * from ({compiled.read_text('utf-8')}\n) limit {most}")  # noqa: S608
+            if check.settings:
+                connection.execute(check.settings)
+            found = connection.execute(f"select * from ({check.query}\n) limit {most}")  # noqa: S608
             names = [column[0] for column in found.description]
             rows = found.fetchall()
     except (OSError, duckdb.Error) as error:
-        return [f"(its rows can't be shown: {error}; its query is {compiled})"]
-    lines = [
+        return [f"(its rows can't be shown: {error})"]
+    return [
         ", ".join(
             f"{name}: {str(cell)[:80]}" for name, cell in zip(names, row, strict=True) if cell is not None
         )
         for row in rows
     ]
-    after = f", after: {part}" if part else ""
-    return [*lines, f"(all of them: run {compiled} on {place / 'merge.duckdb'}{after})"]
 
 
 def checks(outcome: dbt_run.Outcome) -> list[dict[str, Any]]:
-    """Returns a merge's own test results, in order of their names.
+    """Returns how a merge's own checks went, in order of their names.
 
     Each is {name, status: pass | warn | fail | error, failures: rows complained of or None, seconds}.
     """
-    found = [node for node in outcome.nodes if node.kind == "test"]
     return [
-        {"name": node.name, "status": node.status, "failures": node.failures, "seconds": node.seconds}
-        for node in sorted(found, key=lambda node: node.name)
+        {"name": check.name, "status": check.status, "failures": check.failures, "seconds": check.seconds}
+        for check in sorted(outcome.checks, key=lambda check: check.name)
     ]

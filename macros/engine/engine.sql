@@ -113,3 +113,6 @@
 {% macro within(kind, row) %}{{ return(adapter.dispatch('within', 'crm_merge')(kind, row)) }}{% endmacro %}
 {% macro duckdb__within(kind, row) %}{{ row }} between {{ duckdb__first_of(kind) }} and {{ duckdb__last_of(kind) }}{% endmacro %}
 {% macro spark__within(kind, row) %}1 = 1{% endmacro %}
+
+{#- How many rows a check of merge_checks_to_ask complains of: {failures, settings}. -#}
+{% macro failures_of_check(name) %}{{ return(adapter.dispatch('failures_of_check', 'crm_merge')(name)) }}{% endmacro %}

@@ -81,6 +81,20 @@
 {% endmaterialization %}
 
 
+{% materialization checks, adapter='spark' %}
+  {{ run_hooks(pre_hooks) }}
+  {%- do run_statement('use ' ~ adapter.quote(this.schema)) -%}
+  {%- do scratch('merge_checks_to_ask', compiled_code) -%}
+  {{ return(spark_table(asked_checks(), ['merge_checks_to_ask'])) }}
+{% endmaterialization %}
+
+
+{% macro spark__failures_of_check(name) %}
+  {%- set query = query_value('select query from merge_checks_to_ask where name = ' ~ sql_text(name)) -%}
+  {%- do return({'failures': query_value('select count(*) from (' ~ query ~ '\n) as failing_rows') | int, 'settings': ''}) -%}
+{% endmacro %}
+
+
 {% macro spark_table(sql, leftovers, type='table') %}
   {#- The end of a materialization: puts the relation in place, drops scratch tables. -#}
   {%- set target = this.incorporate(type=type) -%}
