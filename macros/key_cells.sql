@@ -99,8 +99,12 @@
 
 
 {% macro rules_request(cells, plan, sources) %}
+  {#- It is asked in a session of its own. -#}
+  {%- do plan.update({'in_full': true}) -%}
+  {%- set found = key_cells(cells, plan, sources) -%}
+  {%- do plan.update({'in_full': false}) -%}
   {%- do return({
-    'kind': cells.kind, 'cells': key_cells(cells, plan, sources), 'most': cells.most, 'countries': cells.countries,
+    'kind': cells.kind, 'cells': found, 'most': cells.most, 'countries': cells.countries,
     'regions': cells.shapes | map(attribute='region') | unique | list,
   }) -%}
 {% endmacro %}

@@ -11,7 +11,8 @@
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set regions = phone_regions() -%}
   {%- set u = cell ~ '_digits' -%}
-  {%- set readings = phone_readings_of_row(u, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
+  {%- set own, rest = cell ~ '_own', cell ~ '_rest' -%}
+  {%- set readings = phone_readings_of_row(own, rest, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
   {%- set stage = {} -%}
   {%- set tests = [] -%}
   {%- for reading in readings -%}
@@ -20,8 +21,7 @@
     {%- do tests.append('when ' ~ (phone_valid_in(reading.code, name, regions) if reading.code else phone_valid(name, regions)) ~ ' then ' ~ name) -%}
   {%- endfor -%}
   {%- set number = cell ~ '_number' -%}
-  {%- do return([
-    {u: phone_digits(cell)},
+  {%- do return([{u: phone_digits(cell)}] + ([{own: phone_own_digits(u, row_region)}, {rest: phone_rest(own, row_region)}] if row_region else []) + [
     stage,
     {number: 'case ' ~ tests | join(' ') ~ ' end'},
     {(cell ~ '_phone'): 'case when ' ~ number ~ " is not null then ['+' || " ~ number ~ '] when ' ~ is_mangled_number(cell) ~ ' then [lower(' ~ trimmed(cell) ~ ')] else [] end'},
@@ -58,14 +58,14 @@
   {%- set kept -%}
     translate(
       regexp_replace(lower(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(13))), '^([+]?[0-9]{6,})[.]0$', '\1'),
-      {{ sql_text(digits ~ noise) }}, '012345678901234567890123456789+'
+      {{ said_once('noise', digits ~ noise) }}, '012345678901234567890123456789+'
     )
   {%- endset -%}
   {#- Letters stand for the digits of a keypad in numbers of North America alone: they have ten digits, no more and no
       less, so that other text ("10115 Strasse") makes no number. A ~ says that the country code is not written. -#}
   {%- set spelled -%}
     translate(
-      regexp_extract({{ kept }}, {{ sql_text('^' ~ label ~ '((?:[+]+1|1)?[2-9][0-9][0-9][0-9]*[a-z]{3,}?)' ~ extension ~ '$') }}, 1),
+      regexp_extract({{ kept }}, {{ said_once('spelled', '^' ~ label ~ '((?:[+]+1|1)?[2-9][0-9][0-9][0-9]*[a-z]{3,}?)' ~ extension ~ '$') }}, 1),
       'abcdefghijklmnopqrstuvwxyz', '22233344455566677778889999'
     )
   {%- endset -%}
@@ -73,7 +73,7 @@
     when regexp_full_match({{ text }}, '[+]?[0-9 ().\-/]+') and {{ text }} not like '%.0' then translate({{ text }}, ' ().-/', '')
     when regexp_matches({{ text }}, '[0-9].*[A-Za-z][^0-9]*[A-Za-z][^0-9]*[A-Za-z]') and regexp_full_match({{ spelled }}, '(?:[+]*1)?[2-9][0-9]{9}')
       then case when starts_with({{ spelled }}, '+') then '' else '~' end || {{ spelled }}
-    else regexp_extract({{ kept }}, {{ sql_text('^' ~ label ~ '([+]*[0-9]+)' ~ extension ~ '$') }}, 1)
+    else regexp_extract({{ kept }}, {{ said_once('digits', '^' ~ label ~ '([+]*[0-9]+)' ~ extension ~ '$') }}, 1)
   end
 {%- endmacro %}
 
@@ -118,33 +118,43 @@
 {%- endmacro %}
 
 
-{% macro phone_readings_of_row(u, rules, regions) %}
+{% macro phone_own_digits(u, rules) -%}
+  {#- The digits of a cell without the sign that its country code is not written, where the row is of North America. -#}
+  case when {{ rules }}.country_code = '1' then ltrim({{ u }}, '~') else {{ u }} end
+{%- endmacro %}
+
+
+{% macro phone_rest(own, rules) -%}
+  {#- What follows the row's own country code, null where it is not written. -#}
+  {%- set after_plus = 'case when ' ~ rules ~ '.is_main then ltrim(' ~ own ~ ", '+') else " ~ own ~ ' end' -%}
+  case when starts_with({{ after_plus }}, {{ rules }}.country_code) then substr({{ after_plus }}, length({{ rules }}.country_code) + 1) end
+{%- endmacro %}
+
+
+{% macro phone_readings_of_row(own, rest, rules, regions) %}
   {#- The same where each row has a region of its own. rules is the column that phone_rules gives. A pattern must be a
       constant, so there is a branch for each different rule; those of a number's own country code need no test of the
       code, since a number that begins with it is valid there or nowhere. -#}
-  {%- set u = "case when " ~ rules ~ ".country_code = '1' then ltrim(" ~ u ~ ", '~') else " ~ u ~ ' end' -%}
   {%- set code = rules ~ '.country_code' -%}
-  {%- set after_plus = 'case when ' ~ rules ~ ".is_main then ltrim(" ~ u ~ ", '+') else " ~ u ~ ' end' -%}
-  {%- set rest = 'case when starts_with(' ~ after_plus ~ ', ' ~ code ~ ') then substr(' ~ after_plus ~ ', length(' ~ code ~ ') + 1) end' -%}
   {%- set abroad = [] -%}
   {%- set last = [] -%}
   {%- for idd in phone_rule_texts(regions).abroad -%}
-    {%- set expression = "regexp_extract(" ~ u ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
+    {%- set expression = "regexp_extract(" ~ own ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
     {%- do abroad.append('when ' ~ loop.index0 ~ ' then ' ~ expression) -%}
-    {%- do last.append('when ' ~ loop.index0 ~ ' then ' ~ phone_last_reading(u, expression, idd, regions)) -%}
+    {%- do last.append('when ' ~ loop.index0 ~ ' then ' ~ phone_last_reading(own, expression, idd, regions)) -%}
   {%- endfor -%}
   {%- set national = [] -%}
   {%- set left_in = [] -%}
   {%- for r in phone_rule_texts(regions).national if r.national_prefix_for_parsing -%}
-    {%- do national.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix('(' ~ u ~ ')', r)) -%}
-    {%- do left_in.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix('(' ~ rest ~ ')', r)) -%}
+    {%- do national.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix(own, r)) -%}
+    {%- do left_in.append('when ' ~ r.rule ~ ' then ' ~ phone_without_prefix(rest, r)) -%}
   {%- endfor -%}
-  {%- set unknown = "regexp_extract(" ~ u ~ ", '^[+]+(.*)', 1)" -%}
+  {%- set unknown = "regexp_extract(" ~ own ~ ", '^[+]+(.*)', 1)" -%}
   {%- do return([
     {'sql': 'case ' ~ rules ~ '.abroad ' ~ branches(abroad) ~ ' else ' ~ unknown ~ ' end', 'code': none},
-    {'sql': 'case when starts_with(' ~ u ~ ', ' ~ code ~ ') then ' ~ u ~ ' end', 'code': none},
+    {'sql': 'case when starts_with(' ~ own ~ ', ' ~ code ~ ') then ' ~ own ~ ' end', 'code': none},
     {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ branches(national) ~ ' end', 'code': none},
-    {'sql': code ~ ' || ' ~ u, 'code': none},
+    {'sql': code ~ ' || ' ~ own, 'code': none},
     {'sql': code ~ ' || case ' ~ rules ~ '.national ' ~ branches(left_in) ~ ' end', 'code': none},
     {'sql': 'case ' ~ rules ~ '.abroad ' ~ branches(last) ~ ' else ' ~ phone_without_trunk(unknown, regions) ~ ' end', 'code': none},
   ]) -%}
@@ -196,7 +206,7 @@
 {% macro phone_without_prefix(number, r) -%}
   {#- A national number without what may precede it (a trunk prefix, a carrier code), by the region's rule. -#}
   {%- set prefix = r.national_prefix_for_parsing -%}
-  {%- set pattern = sql_text('^(?:' ~ prefix ~ ')') -%}
+  {%- set pattern = said_once('prefixes', '^(?:' ~ prefix ~ ')') -%}
   {%- set last_group = prefix.count('(') - prefix.count('(?') -%}
   {%- if r.national_prefix_transform_rule -%}
     case when regexp_extract({{ number }}, {{ pattern }}, {{ last_group }}) <> ''
@@ -218,15 +228,15 @@
     {%- do alternatives.append('(' ~ list | sort | join('|') ~ ')' ~ prefix) -%}
     {%- do groups.append('\\' ~ loop.index) -%}
   {%- endfor -%}
-  regexp_replace({{ digits }}, '^(?:{{ alternatives | join('|') }})', '{{ groups | join }}')
+  regexp_replace({{ digits }}, {{ said_once('trunks', '^(?:' ~ alternatives | join('|') ~ ')') }}, '{{ groups | join }}')
 {%- endmacro %}
 
 
 {% macro phone_valid_in(code, number, regions) -%}
   {#- Is it a valid number of this country code, in any of its regions? -#}
-  regexp_full_match({{ number }}, {{ sql_text(code ~ '(?:' ~ phone_patterns(code, 'national_pattern', regions) ~ ')') }})
+  regexp_full_match({{ number }}, {{ said_once('phones', code ~ '(?:' ~ phone_patterns(code, 'national_pattern', regions) ~ ')') }})
   {%- set frame = phone_patterns(code, 'national_frame', regions) -%}
-  {%- if frame %} and regexp_full_match({{ number }}, {{ sql_text(code ~ '(?:' ~ frame ~ ')') }}){%- endif -%}
+  {%- if frame %} and regexp_full_match({{ number }}, {{ said_once('phones', code ~ '(?:' ~ frame ~ ')') }}){%- endif -%}
 {%- endmacro %}
 
 
@@ -241,9 +251,9 @@
       {%- do patterns.append(code ~ '(?:' ~ phone_patterns(code, 'national_pattern', regions) ~ ')') -%}
       {%- set frame = phone_patterns(code, 'national_frame', regions) -%}
       {%- if frame -%}
-        {%- do frames.append(" and (not starts_with(" ~ number ~ ", '" ~ code ~ "') or regexp_full_match(" ~ number ~ ", " ~ sql_text(code ~ '(?:' ~ frame ~ ')') ~ "))") -%}
+        {%- do frames.append(" and (not starts_with(" ~ number ~ ", '" ~ code ~ "') or regexp_full_match(" ~ number ~ ", " ~ said_once('phones', code ~ '(?:' ~ frame ~ ')') ~ "))") -%}
       {%- endif -%}
-    {%- endfor %} when '{{ digit }}' then regexp_full_match({{ number }}, {{ sql_text(patterns | join('|')) }}){{ frames | join }}
+    {%- endfor %} when '{{ digit }}' then regexp_full_match({{ number }}, {{ said_once('phones', patterns | join('|')) }}){{ frames | join }}
   {%- endfor %} end
 {%- endmacro %}
 

@@ -14,6 +14,22 @@
 {% endmacro %}
 
 
+{% macro said_once(name, text) %}
+  {#- A text literal of DuckDB's that stands in many places: a macro of the session gives it, and a query has it as a constant when it is planned, so
+      that a pattern is compiled once. The name ends with a hash, since other texts have the same name; each node has a session of its own, and one
+      that lacks the macro fails. -#}
+  {%- set known = graph.setdefault('merge_plan', {}) if execute else {} -%}
+  {%- if not execute or known.in_full or text | length < 60 -%}{%- do return(sql_text(text)) -%}{%- endif -%}
+  {%- set word = 'text_' ~ name ~ '_' ~ local_md5(text)[:12] -%}
+  {%- set node = model.unique_id | string -%}
+  {%- if known.setdefault('said_once', {}).get(word) != node -%}
+    {%- do run_statement('create or replace temp macro ' ~ word ~ '() as ' ~ sql_text(text)) -%}
+    {%- do known.said_once.update({word: node}) -%}
+  {%- endif -%}
+  {%- do return(word ~ '()') -%}
+{% endmacro %}
+
+
 {% macro query_value(sql) %}
   {#- The one value that a query gives, none if it gives no row. -#}
   {%- set rows = query_rows(sql) -%}

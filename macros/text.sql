@@ -46,7 +46,7 @@
     {%- do words.append(modules.re.sub('([.?*+()|[{$/#-])', '[\\1]', word)) -%}
   {%- endfor -%}
   {%- set edge = '[' ~ invisible() ~ ']*' -%}
-  ({{ text }} is null or {{ matches(text, sql_text('(?i)' ~ edge ~ '(?:' ~ words | join('|') ~ ')?' ~ edge)) }})
+  ({{ text }} is null or {{ matches(text, said_once('blanks', '(?i)' ~ edge ~ '(?:' ~ words | join('|') ~ ')?' ~ edge)) }})
 {%- endmacro %}
 
 

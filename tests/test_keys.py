@@ -50,7 +50,8 @@ def keys(runner, tmp_path_factory):
             if countries:
                 stages = f"region_stages(['country'], none) + key_stages({arguments}, '_merge_phone_rules')"
             inline = (
-                f"{{% if execute %}}select cell_{kind} from {{{{ staged('cells', {stages}) }}}}{{% endif %}}"
+                "{% if execute %}{% do graph.setdefault('merge_plan', {}).update({'in_full': true}) %}"
+                f"select cell_{kind} from {{{{ staged('cells', {stages}) }}}}{{% endif %}}"
             )
             done = runner.invoke(["compile", "--inline", inline], place, example_spec())
             assert done.success, done.exception

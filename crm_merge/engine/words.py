@@ -6,6 +6,7 @@ macro is compiled when it is first called.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -97,6 +98,7 @@ class Words:
             "return": self.give_back,
             "adapter": SimpleNamespace(dispatch=self.dispatch, quote=lambda name: f'"{name}"'),
             "modules": SimpleNamespace(re=re),
+            "local_md5": lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
             "tojson": json.dumps,
             "fromjson": json.loads,
             "query_value": self.query_value,
