@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from crm_merge.letters import CAPITALS, MARKS, RANGES
 
+LONGEST_KNOWN = 100  # characters of a header that is kept with its name
 # Capital letters that Python 3.14 knows, and the engine does not.
 LATER_CAPITALS = frozenset("\ua7cb\ua7cc\ua7da\ua7dc") | {chr(code) for code in range(0x10D50, 0x10D66)}
 
@@ -81,7 +82,15 @@ def lowered(character: str) -> str:
 
 def canonical(text: str) -> str:
     """Returns a name in lower case, with ``_`` for each run of what is no letter or digit, and none at its ends."""
+    return known(text) if len(text) <= LONGEST_KNOWN else made(text)
+
+
+def made(text: str) -> str:
+    """Returns what ``canonical`` does, worked out anew."""
     if text.isascii():
         return re.sub("[^a-z0-9]+", "_", text.lower()).strip("_")
     letters = [lowered(character) for character in composed(text)]
     return re.sub("_+", "_", "".join(c if is_letter(c) else "_" for c in letters)).strip("_")
+
+
+known = lru_cache(maxsize=10_000)(made)  # thousands of files have the same headers

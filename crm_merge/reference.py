@@ -19,6 +19,7 @@ def rows(seed: str) -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
-def column(seed: str, name: str) -> list[str]:
+@cache
+def column(seed: str, name: str) -> tuple[str, ...]:
     """Returns one column of a seed, in the order of the file."""
-    return [row[name] for row in rows(seed)]
+    return tuple(row[name] for row in rows(seed))

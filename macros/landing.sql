@@ -100,13 +100,21 @@
   {%- if problems -%}{%- do return(false) -%}{%- endif -%}
   {%- do enter_landing(request, first.k) -%}
   {%- set path = landed_path(plan, shape, first.k) -%}
-  {%- do run_statement(
-    'copy (' ~ landed_rows(shape, plan, read_landing(first, shape, begun.several)) ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')'
-  ) -%}
+  {%- set landed = 'copy (' ~ landed_rows(shape, plan, read_landing(first, shape, begun.several)) ~ ') to ' ~ sql_text(path) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')' -%}
+  {%- if begun.several -%}{%- do run_on_one_thread(landed) -%}{%- else -%}{%- do run_statement(landed) -%}{%- endif -%}
   {%- for k in begun.rejects -%}{%- do land_rejects(plan.files[k], plan) -%}{%- endfor -%}
   {%- set counts = query_value('select to_json(map_from_entries(list((k, n)))) from (select ' ~ landed_file(first, shape) ~ ' as k, count(*) as n from ' ~ parquet_rows(path) ~ ' group by 1)') -%}
   {%- set misread = fromjson(query_value('select crm_landing_misread(' ~ sql_text(tojson(dict(request, counts=fromjson(counts or '{}')))) ~ ')')) -%}
   {%- do return(misread | length > 0) -%}
+{% endmacro %}
+
+
+{% macro run_on_one_thread(sql) %}
+  {#- Numbering rows is the work of one thread. With several, DuckDB's writer of Parquet keeps a batch for each file, in order: that takes ten times as long. -#}
+  {%- set threads = query_value("select current_setting('threads')") -%}
+  {%- do run_statement('set threads = 1') -%}
+  {%- do run_statement(sql) -%}
+  {%- do run_statement('set threads = ' ~ threads) -%}
 {% endmacro %}
 
 

@@ -22,6 +22,7 @@ from crm_merge.reading import FileProblem
 from crm_merge.reading.dialect import WORDS
 from crm_merge.spec import yaml_file
 
+FILES_SHOWN = 40
 STAGES = {
     "stg_files": "files landed",
     "int_keys": "match keys",
@@ -196,12 +197,14 @@ def summarise(
     for name, justify in (("file", "left"), ("rows", "right"), ("rejected", "right"), ("with a key", "right"),
                           ("matched", "right"), ("rate", "right"), ("cells given", "right")):  # fmt: skip
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for source, rows, rejected, keyed, matched, cells, _ in files:
+    for source, rows, rejected, keyed, matched, cells, _ in files[:FILES_SHOWN]:
         rate = f"{matched / (rows - rejected):.1%}" if rows > rejected else "–"
         given = "" if source == "original" else f"{cells:,}"
         table.add_row(escape(source), f"{rows:,}", f"{rejected:,}", f"{keyed:,}", f"{matched:,}", rate, given)
     screen.print()
     screen.print(table)
+    if len(files) > FILES_SHOWN:
+        screen.print(f"and {len(files) - FILES_SHOWN:,} files more (see file_summary)")
     screen.print()
     rate = f"{total['match_rate']:.1%}" if total["match_rate"] is not None else "no rows"
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

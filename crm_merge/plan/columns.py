@@ -82,12 +82,19 @@ def give_names(headers: list[Header]) -> None:
 
 def describe(header: Header) -> None:
     """Says of a header what its cells are."""
-    if header.column is None:
-        return
-    stem = re.sub("_?[0-9]+$", "", header.column)
-    header.key_type = key_columns().get(header.column) or key_columns().get(stem)
-    header.is_name = stem in reference.column("name_columns", "column")
-    header.is_country = header.column in reference.column("country_columns", "column")
+    if header.column is not None:
+        header.key_type, header.is_name, header.is_country = meaning(header.column)
+
+
+@lru_cache(maxsize=10_000)
+def meaning(column: str) -> tuple[str | None, bool, bool]:
+    """Returns of a column's name which type of key its cells are, None for none, whether they are names, and whether they are countries."""
+    stem = re.sub("_?[0-9]+$", "", column)
+    return (
+        key_columns().get(column) or key_columns().get(stem),
+        stem in reference.column("name_columns", "column"),
+        column in reference.column("country_columns", "column"),
+    )
 
 
 @lru_cache(maxsize=1)
