@@ -3,7 +3,7 @@
 
       record, column_number   which cell: the row, and the number of the vendors' column, null if it is none of them
       tiers                   the tiers that the cell feeds
-      keys, has_key           its keys, and whether one is valid (a number that a spreadsheet has mangled is among them, and is none)
+      keys, has_key           its keys, null where no tier asks for them, and whether one is valid (a number that a spreadsheet has mangled is among them, and is none)
       form                    what the cell says, whatever its spelling
       surname, given          who the row speaks of, where a guard asks
 -#}
@@ -52,7 +52,8 @@
     record,
     column_number,
     tiers,
-    {{ keys }} as keys,
+    {#- of cells that feed no tier, what they say is all that is asked #}
+    {{ keys if cells.feeds_tier else 'cast(null as varchar[])' }} as keys,
     len({{ "list_filter(" ~ keys ~ ", lambda number: number[1] = '+')" if cells.kind == 'phone' else keys }}) > 0 as has_key,
     case when column_number is not null then {{ hash_number('coalesce(' ~ form_of_keys(keys) ~ ', ' ~ comparison_form('cell') ~ ')') }} end as form,
     surname,

@@ -148,7 +148,8 @@ class ShapeCells:
 @dataclass
 class Cells:
     """All cells that may hold keys of one type: the type, whether their columns hold names, what their file is called, the shapes with such
-    columns, the most columns of countries that one has, whether cells differ in region, the region if not, and the most cells there are."""
+    columns, the most columns of countries that one has, whether cells differ in region, the region if not, the most cells there are, and
+    whether a tier asks for their keys."""
 
     kind: str
     is_name: bool
@@ -158,6 +159,7 @@ class Cells:
     region_varies: bool = False
     region: str | None = None
     most: int = 0
+    feeds_tier: bool = False
 
 
 @dataclass

@@ -149,6 +149,7 @@ def cells_of(plan: Plan, names: Names) -> list[Cells]:
         for shape in plan.shapes
     }
     for cells in found.values():
+        cells.feeds_tier = any(column.tiers for shape in cells.shapes for column in shape.columns)
         cells.most = sum(len(shape.columns) * rows[shape.number] for shape in cells.shapes)
         if cells.kind == "phone":
             cells.countries = max(len(shape.countries) for shape in cells.shapes)
