@@ -8,10 +8,19 @@
   {%- for node in graph.nodes.values() | selectattr('resource_type', 'equalto', 'test') | sort(attribute='name') -%}
     {%- set relation = checked_relation(node) -%}
     {%- if relation and relation != 'merge_checks' -%}
+      {%- do refuse_settings_of_check(node) -%}
       {%- do found.append({'name': node.name, 'relation': relation, 'severity': node.config.severity | lower, 'query': query_of_check(node, relation)}) -%}
     {%- endif -%}
   {%- endfor -%}
   {%- do return(found) -%}
+{% endmacro %}
+
+
+{% macro refuse_settings_of_check(node) %}
+  {#- A merge knows a test's severity; the others would count for `dbt test` alone. -#}
+  {%- for name, usual in {'error_if': '!= 0', 'warn_if': '!= 0', 'fail_calc': 'count(*)', 'limit': none, 'where': none}.items() if node.config[name] != usual -%}
+    {%- do exceptions.raise_compiler_error("the test '" ~ node.name ~ "' sets " ~ name ~ ', which merge_checks does not know; write it into the query') -%}
+  {%- endfor -%}
 {% endmacro %}
 
 
@@ -64,11 +73,11 @@
   {%- set failures = [] -%}
   {%- for name, relation, severity in query_rows('select name, relation, severity from merge_checks_to_ask order by name') -%}
     {%- do log('crm-merge part: the check ' ~ name ~ ' of ' ~ relation, info=true) -%}
-    {%- set began = modules.datetime.datetime.now() -%}
+    {%- set began = modules.datetime.datetime.utcnow() -%}
     {%- set found = failures_of_check(name) -%}
     {%- do failures.append('select ' ~ sql_text(name) ~ ' as name, cast(' ~ found.failures ~ ' as bigint) as failures') -%}
     {%- set told = {
-      'name': name, 'relation': relation, 'failures': found.failures, 'seconds': (modules.datetime.datetime.now() - began).total_seconds(),
+      'name': name, 'relation': relation, 'failures': found.failures, 'seconds': [(modules.datetime.datetime.utcnow() - began).total_seconds(), 0] | max,
       'status': 'pass' if not found.failures else 'warn' if severity == 'warn' else 'fail',
     } -%}
     {%- if found.failures -%}
@@ -94,8 +103,14 @@
   {%- if parts_of('originals').n == 1 and parts_of('rows').n == 1 -%}
     {%- do return({'failures': query_value(asked ~ "select count(*) from query(getvariable('merge_check')) as failing_rows") | int, 'settings': ''}) -%}
   {%- endif -%}
-  {%- set over = query_value(asked ~ "select regexp_extract(getvariable('merge_check'), 'getvariable\\(''(originals|rows)_', 1)") or none -%}
+  {%- set over = parts_named_in(query_value(asked ~ "select getvariable('merge_check')")) -%}
   {%- do return(failures_in_parts("query(getvariable('merge_check'))", over, 'count(*)')) -%}
+{% endmacro %}
+
+
+{% macro parts_named_in(sql) %}
+  {#- What there are parts of that a check looks at one by one, none if it looks at everything at once. -#}
+  {%- do return(['originals', 'rows'] | select('in', modules.re.findall("getvariable\\('([a-z]+)_", sql)) | first | default(none)) -%}
 {% endmacro %}
 
 
@@ -117,7 +132,7 @@
 
 {% macro duckdb__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) %}
   {#- dbt asks this for the query of a test that is run alone. -#}
-  {%- set over = ['originals', 'rows'] | select('in', modules.re.findall("getvariable\\('([a-z]+)_", main_sql)) | first -%}
+  {%- set over = parts_named_in(main_sql) -%}
   {%- if not execute or not over or parts_of(over).n == 1 -%}{%- do return(default__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit)) -%}{%- endif -%}
   {%- set failures = failures_in_parts('(' ~ main_sql ~ '\n)', over, fail_calc).failures -%}
   select {{ failures }} as failures, {{ failures }} {{ warn_if }} as should_warn, {{ failures }} {{ error_if }} as should_error

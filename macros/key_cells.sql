@@ -101,9 +101,10 @@
 
 {% macro rules_request(cells, plan, sources) %}
   {#- It is asked in a session of its own. -#}
+  {%- set before = plan.in_full -%}
   {%- do plan.update({'in_full': true}) -%}
   {%- set found = key_cells(cells, plan, sources) -%}
-  {%- do plan.update({'in_full': false}) -%}
+  {%- do plan.update({'in_full': before}) -%}
   {%- do return({
     'kind': cells.kind, 'cells': found, 'most': cells.most, 'countries': cells.countries,
     'regions': cells.shapes | map(attribute='region') | unique | list,

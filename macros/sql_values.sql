@@ -15,13 +15,13 @@
 
 
 {% macro said_once(name, text) %}
-  {#- A text literal of DuckDB's that stands in many places: a macro of the session gives it, and a query has it as a constant when it is planned, so
+  {#- A text literal of landing, which is DuckDB's, that stands in many places: a macro of the session gives it, and a query has it as a constant when it is planned, so
       that a pattern is compiled once. The name ends with a hash, since other texts have the same name; each node has a session of its own, and one
       that lacks the macro fails. -#}
   {%- set known = graph.setdefault('merge_plan', {}) if execute else {} -%}
   {%- if not execute or known.in_full or text | length < 60 -%}{%- do return(sql_text(text)) -%}{%- endif -%}
   {%- set word = 'text_' ~ name ~ '_' ~ local_md5(text)[:12] -%}
-  {%- set node = model.unique_id | string -%}
+  {%- set node = invocation_id ~ ' ' ~ model.unique_id -%}
   {%- if known.setdefault('said_once', {}).get(word) != node -%}
     {%- do run_statement('create or replace temp macro ' ~ word ~ '() as ' ~ sql_text(text)) -%}
     {%- do known.said_once.update({word: node}) -%}
@@ -51,7 +51,7 @@
 
 
 {% macro reference(seed, column, where='true') %}
-  {#- One column of a reference seed, read from its file: the spec is checked before seeds are loaded. Each is read once per run of dbt,
+  {#- One column of a reference seed, read from its file: a merge loads no seeds. Each is read once per run of dbt,
       and landed with the plan for an engine that does not read the project's files. -#}
   {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
   {%- set known = graph.setdefault('merge_plan', {}).setdefault('references', {}) -%}

@@ -1,4 +1,4 @@
-"""The assets of a merge: its files, the dbt models with their tests as checks, the export, the copy that analysts read.
+"""The assets of a merge: its files, the dbt models with a check each, the export, the copy that analysts read.
 
 Assets are thin: what they do is in dbt_run, publish, watch and history, which know nothing of Dagster.
 """
@@ -30,7 +30,7 @@ PATIENTLY = dg.RetryPolicy(
     max_retries=5, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 SHOWN = 100  # problems that a page shows
-CHECK = "every_check_passes"  # the check that each model has in Dagster, and the test of merge_checks in dbt
+CHECK = dbt_run.EVERY_CHECK  # the check that each model has in Dagster is called as the test of merge_checks
 MAX_RUNTIME = "dagster/max_runtime"  # the tag of a run that has a time limit of its own, in seconds
 
 
@@ -102,7 +102,7 @@ def tests_of_relations() -> dict[str, dict[str, str]]:
 
 
 def checked_relation(node: Mapping[str, Any]) -> str | None:
-    """Returns the model that a test is about, as the macro of this name does; None of one about a seed, a macro or merge_checks."""
+    """Returns the model that a test is about, which merge_checks says too (macros/checks.sql); None of one that it does not ask."""
     if attached := node.get("attached_node"):
         kind, _, relation = attached.split(".")
         return relation if kind == "model" and relation != "merge_checks" else None
@@ -152,7 +152,7 @@ def results(
                 )
                 if event.unique_id in keys and event.status == "success":
                     yield dg.MaterializeResult(asset_key=keys[event.unique_id], metadata=figures_of(event))
-            yield from check_results(outcome.checks)
+            yield from check_results(outcome.checks, tests_of_relations())
             if outcome.resumed:
                 context.log.info(
                     f"{'begun' if outcome.resumed.startswith('from the start') else 'resumed'}: {outcome.resumed}"
@@ -217,12 +217,17 @@ def figures_of(node: dbt_run.Node) -> dict[str, Any]:
     return figures
 
 
-def check_results(checks: Sequence[dbt_run.Check]) -> Iterator[dg.AssetCheckResult]:
-    """Yields what Dagster records of the checks of each model, with the names of those that complain."""
-    for relation in dict.fromkeys(check.relation for check in checks):
+def check_results(
+    checks: Sequence[dbt_run.Check], tests: Mapping[str, Mapping[str, str]]
+) -> Iterator[dg.AssetCheckResult]:
+    """Yields what Dagster records of the checks of each model in ``tests``, {model: {name: description}}, with the names of those that complain;
+    nothing of a model that is not known to be right, since not all of its checks were asked."""
+    for relation, names in tests.items():
         asked = [check for check in checks if check.relation == relation]
         complain = [check for check in asked if check.status != "pass"]
         failed = [check for check in complain if check.status != "warn"]
+        if not failed and len(asked) < len(names):
+            continue
         told = ", ".join(
             f"{check.name} "
             + ("could not be asked" if check.failures is None else f"({check.failures} rows)")

@@ -102,10 +102,14 @@ def test_a_check_that_complains_is_named():
     asked = [
         Check("one", "a", "pass", 0, 1.0), Check("two", "a", "fail", 3, 1.0), Check("three", "a", "warn", 2, 1.0),
         Check("four", "b", "warn", 1, 1.0), Check("five", "c", "error", None, 0.0), Check("six", "d", "pass", 0, 1.0),
+        Check("seven", "e", "pass", 0, 1.0),
     ]  # fmt: skip
+    tests: dict = {"f": {"nine": ""}, "e": {"seven": "", "eight": ""}}  # not all of theirs were asked
+    for check in asked[:-1]:
+        tests.setdefault(check.relation, {})[check.name] = ""
     found = {
         result.asset_key.to_user_string(): (result.passed, result.severity.value, result.description)
-        for result in check_results(asked)
+        for result in check_results(asked, tests)
     }
     assert found == {
         "a": (False, "ERROR", "failed: two (3 rows), three (2 rows)"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import duckdb
 import pytest
 
-from crm_merge.engine import dbt_run
+from crm_merge.engine import dbt_run, forks
 from crm_merge.merging import steps
 from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
@@ -139,9 +141,27 @@ def test_merge_checks_asks_every_named_test(runner, merged, tmp_path):
             assert node.node.compiled_code.split() == asked[node.node.name].split(), node.node.name
 
 
+# a condition, and what breaks it in one row or all
+CONDITIONS = {
+    "a_match_key_is_no_blank_and_a_key_or_refused": "update int_match_keys set key_value = ''",
+    "an_entity_counts_its_records": "update int_entities set n_records = 0",
+    "the_entities_of_an_original_row_are_ranked": "update int_matches set entity_rank = n_entities + 1",
+    "a_component_is_named_by_its_first_row": "update int_components set component = node + 1",
+    "only_what_was_split_is_quarantined": "update int_components set is_quarantined = true",
+    "the_counts_of_a_file_are_within_each_other": "update file_summary set rows_matched = rows_with_key + 1",
+    "the_counts_of_a_merge_are_within_each_other": "update merge_summary set matched_rows = original_rows + 1",
+    "the_figures_of_a_vendor_are_within_each_other": "update vendor_scorecard set rows_matched = n_rows + 1",
+    "a_guard_event_says_why": "insert into guard_events (guard, explanation, n_original, n_enriched) values ('hub', 'x', 0, 0)",
+    "each_physical_row_is_parsed_or_rejected": "update file_profile set parsed_rows = parsed_rows + 1",
+    "the_match_columns_of_a_row_agree": "update merged_result set match_explanation = null",
+    "file_0_is_the_original_and_no_other": "update stg_files set role = 'enriched'",
+}  # fmt: skip
+
+
 def test_every_check_of_a_model_can_fail(runner, merged, tmp_path):
-    """A row without anything, or with a word that nobody knows, is what no model may hold."""
+    """A row that comes twice or has no name, a word that nobody knows, a condition that does not hold."""
     tests = {node.name: node for node in runner.manifest.nodes.values() if node.resource_type == "test"}
+    twice = 0
     with copied(merged, tmp_path) as connection:
         views = "select view_name from duckdb_views() where not internal"
         for (name,) in connection.execute(views).fetchall():
@@ -149,30 +169,38 @@ def test_every_check_of_a_model_can_fail(runner, merged, tmp_path):
                 f'create table copied as from "{name}"; drop view "{name}"; alter table copied rename to "{name}"'
             )
         checks = connection.execute("select name, relation, query from merge_checks").fetchall()
-        generic = [one for one in checks if tests[one[0]].name not in BROKEN]
-        assert len(generic) > 50
-        for name, relation, query in generic:
+        assert len({name for name, *_ in checks}) == len(checks)
+        for name, relation, query in checks:
+            kind = tests[name].test_metadata.name if name not in BROKEN else "singular"
+            column = {"accepted_values": "'zzz'", "relationships": "-1"}.get(kind)
+            some = connection.execute(f'select count(*) > 0 from "{relation}"').fetchone() == (True,)
+            first = connection.execute(f'describe "{relation}"').fetchall()[0][0]
+            if kind == "each_row_satisfies":
+                broken = [CONDITIONS[name]]
+            elif kind == "each_row_is_identified_by":
+                broken = [f'insert into "{relation}" ("{first}") values (null)']
+                broken += [f'insert into "{relation}" select * from "{relation}" limit 1'] * some
+                twice += some
+            elif kind == "there_is_one_row":
+                broken = [f'delete from "{relation}"', f'insert into "{relation}" from "{relation}"']
+            elif column:
+                broken = [f'insert into "{relation}" ("{tests[name].column_name}") values ({column})']
+            else:  # below
+                continue
             count = f"select count(*) from ({query}\n)"
             assert connection.execute(count).fetchone() == (0,), name
-            connection.execute("begin")
-            test = tests[name].test_metadata
-            column = {"accepted_values": "'zzz'", "relationships": "-1"}.get(test.name)
-            if test.name == "first_columns_are":
-                # it compares names and types when it is written, with columns as they are then
-                assert (
-                    "none" in query
-                    and connection.execute(f"describe {relation}").fetchall()[0][0] == "entity_id"
-                )
-            elif column:
-                connection.execute(
-                    f'insert into "{relation}" ("{tests[name].column_name}") values ({column})'
-                )
-            else:
-                one = connection.execute(f"describe {relation}").fetchall()[0][0]
-                connection.execute(f'insert into "{relation}" ("{one}") values (null)')
-            if test.name != "first_columns_are":
-                assert connection.execute(count).fetchone() > (0,), name
-            connection.execute("rollback")
+            for statement in broken:
+                connection.execute("begin")
+                connection.execute(statement)
+                assert connection.execute(count).fetchone() > (0,), (name, statement)
+                connection.execute("rollback")
+    assert twice > 15
+    contracts = [
+        node.name
+        for node in tests.values()
+        if getattr(node, "test_metadata", None) and node.test_metadata.name == "first_columns_are"
+    ]
+    assert contracts == ["unmatched_enriched_begins_with_its_own_columns"]
 
 
 def test_columns_that_are_not_those_of_the_contract_are_seen(runner, merged, tmp_path):
@@ -210,46 +238,83 @@ def test_a_merge_that_a_check_complains_of_fails(runner, merged, tmp_path):
     assert not check(runner, merged, "every_check_passes", tmp_path)
 
 
-def test_the_rows_of_a_failed_check_are_shown(runner, merged, tmp_path):
+def test_the_rows_of_a_failed_check_are_shown(merged, tmp_path):
     with copied(merged, tmp_path) as connection:
         connection.execute("delete from int_cells where original_row = 2")
         name = "every_vendor_cell_has_one_source"
         [(query,)] = connection.execute("select query from merge_checks where name = $1", [name]).fetchall()
     asked = dbt_run.Check(name, "merged_result", "fail", 1, 0.1, query)
-    assert steps.failing_rows(tmp_path, asked) == [
-        "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
-    ]
-    said = steps.problems_of(
-        dbt_run.Outcome(ok=False, problems=["Failure in test every_check_passes"], checks=[asked]), tmp_path
-    )
-    assert (
-        said[0] == "the check 'every_vendor_cell_has_one_source' failed, for instance on:" and len(said) == 3
-    )
+    shown = "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
+    assert steps.failing_rows(tmp_path, asked) == [shown]
     file = tmp_path / "logs" / "failed_checks" / f"{name}.sql"
-    assert said[2] == f"  (all of them: run {file} on {tmp_path / 'merge.duckdb'})"
+    assert steps.problems_of(dbt_run.Outcome(ok=False, checks=[asked]), tmp_path) == [
+        f"the check '{name}' failed on 1 row",
+        f"  {shown}",
+        f"  (all of them: run {file} on {tmp_path / 'merge.duckdb'})",
+    ]
     with duckdb.connect(str(tmp_path / "merge.duckdb"), read_only=True) as connection:
         assert len(connection.execute(file.read_text()).fetchall()) == 1
     asked.query = "select * from gone"
     assert "can't be shown" in steps.failing_rows(tmp_path, asked)[0]
+    shutil.rmtree(tmp_path / "logs")
+    (tmp_path / "logs").write_text("in the way")
+    assert "in merge_checks (" in steps.problems_of(dbt_run.Outcome(ok=False, checks=[asked]), tmp_path)[-1]
 
 
-def test_a_check_that_can_not_be_asked_is_named():
-    """What the engine says of it stands before; nothing says that it passed."""
-    outcome = dbt_run.Outcome(ok=False, problems=["the merge ran out of its memory limit"])
-    begins = {"info": {"msg": "crm-merge part: the check one_thing of merged_result"}}
-    ended = {
-        "info": {"name": "LogModelResult"},
-        "data": {"node_info": {"node_name": "merge_checks", "node_status": "error"}},
-    }
-    for event in (begins, ended):
-        dbt_run.read_event(event, outcome, {})
-    assert steps.checks(outcome) == [
-        {"name": "one_thing", "status": "error", "failures": None, "seconds": 0.0}
+EVENTS = {
+    "asks": {"info": {"msg": "crm-merge part: the check one_thing of merged_result"}},
+    "fails": {"info": {"msg": 'crm-merge check: {"name": "another", "relation": "a", "status": "fail", "failures": 2, "seconds": 0.1, "query": "select 1"}'}},
+    "ends": {"info": {"name": "LogModelResult"}, "data": {"node_info": {"node_name": "merge_checks", "node_status": "error"}}},
+    "complains": {"info": {"level": "error", "msg": "Failure in test every_check_passes (x)"}, "data": {"node_info": {"node_name": "every_check_passes"}}},
+    "no memory": {"info": {"level": "error", "msg": "Out of Memory Error: failed to allocate"}, "data": {"node_info": {"node_name": "merge_checks"}}},
+}  # fmt: skip
+
+
+def told(*names):
+    outcome = dbt_run.Outcome(ok=False)
+    for name in names:
+        dbt_run.read_event(EVENTS[name], outcome, {})
+    return outcome
+
+
+def test_what_the_engine_says_stands_beside_what_checks_say(tmp_path):
+    outcome = told("fails", "asks", "ends", "no memory")
+    outcome.checks.append(outcome.asking)  # as the stream's end does
+    said = steps.problems_of(outcome, tmp_path)
+    assert said[0].startswith("the merge ran out of its memory limit of 500MB")
+    assert (
+        said[1] == "the check 'another' failed on 2 rows"
+        and said[-1] == "the check 'one_thing' could not be asked"
+    )
+    assert [(check["name"], check["status"]) for check in steps.checks(outcome)] == [
+        ("another", "fail"),
+        ("one_thing", "error"),
     ]
-    assert steps.problems_of(outcome, None) == [
-        "the merge ran out of its memory limit",
+
+
+def test_the_test_that_reads_all_checks_is_not_told_beside_them():
+    assert told("fails", "complains").problems == []
+    assert told("complains").problems == ["Failure in test every_check_passes (x)"]
+
+
+def test_a_process_that_dies_over_a_check_names_it(tmp_path, monkeypatch):
+    script = f"import json, os; print(json.dumps({EVENTS['asks']!r}), flush=True); os.kill(os.getpid(), 9)"
+    monkeypatch.delenv(forks.SOCKET, raising=False)
+    begun = dbt_run.begin(tmp_path)
+    begun.give_up()
+    begun.process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    outcome = dbt_run.follow(dbt_run.stream(["build"], begun, SPEC))
+    assert steps.problems_of(outcome, tmp_path) == [
+        "dbt was ended by signal 9",
         "the check 'one_thing' could not be asked",
     ]
+
+
+def test_a_build_that_tells_of_no_check_is_not_right():
+    assert steps.checked(dbt_run.Outcome(ok=True, checks=[dbt_run.Check("a", "b", "pass", 0, 0.1)])).ok
+    assert not steps.checked(dbt_run.Outcome(ok=True)).ok
 
 
 # -- In parts: a check that looks at a slice at a time must see what stands in the wrong one --
@@ -347,9 +412,9 @@ def test_the_rows_of_a_check_that_failed_in_a_part_are_shown(merged_in_parts, tm
     settings = (
         "set variable originals_part = cast(2 as bigint); set variable originals_parts = cast(3 as bigint)"
     )
-    told = {"name": LINKS, "relation": "merged_result", "status": "fail", "failures": 1, "seconds": 1, "query": query, "settings": settings}  # fmt: skip
+    failed = {"name": LINKS, "relation": "merged_result", "status": "fail", "failures": 1, "seconds": 1, "query": query, "settings": settings}  # fmt: skip
     outcome = dbt_run.Outcome(ok=False)
-    event = {"info": {"msg": f"crm-merge check: {json.dumps(told)}"}}
+    event = {"info": {"msg": f"crm-merge check: {json.dumps(failed)}"}}
     assert dbt_run.read_event(event, outcome, {}) is outcome.checks[0]
     said = steps.problems_of(outcome, tmp_path / "m")
     assert said[1] == "  part: 2"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from crm_merge.engine import dbt_run
 from crm_merge.engine.describe import looked_at
 from crm_merge.engine.landings import Landings
+from crm_merge.engine.words import Words, opened
 from crm_merge.plan.make import Machine, made
 from crm_merge.spec import yaml_file
 from crm_merge.spec.check import checked
@@ -242,6 +243,15 @@ def test_an_event_that_was_written_into_is_known():
     broken = event[:40] + "WARN Utils: no such host\n" + event[40:]
     assert any(dbt_run.is_spoilt_event(line) for line in broken.splitlines())
     assert not dbt_run.is_spoilt_event("WARN Utils: no such host") and not dbt_run.is_spoilt_event("")
+
+
+def test_files_that_land_on_one_thread_leave_the_others_to_the_rest(tmp_path):
+    """What is run on one thread gives the threads back."""
+    with opened(tmp_path) as connection:
+        connection.execute("set threads = 2")
+        words = Words(connection, {})
+        words.say("run_on_one_thread", "create table t as select current_setting('threads') as n")
+        assert connection.execute("select n, current_setting('threads') from t").fetchone() == (1, 2)
 
 
 def test_sql_does_not_grow_with_files(tmp_path, monkeypatch):

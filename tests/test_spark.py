@@ -332,9 +332,7 @@ def test_what_is_wrong_with_an_engine_is_told(tmp_path, monkeypatch):
     assert landed.ok, landed.problems
     monkeypatch.setenv("SPARK_MASTER", "local[1]")
     changed = spec | {"strategies": {"default": "last"}}
-    outcome = dbt_run.follow(
-        dbt_run.stream(["build", "--selector", "on_spark"], dbt_run.begin(place, "spark"), changed)
-    )
+    outcome = dbt_run.follow(dbt_run.stream(["build"], dbt_run.begin(place, "spark"), changed))
     assert not outcome.ok and any("landed for another spec" in problem for problem in outcome.problems)
 
 

@@ -37,7 +37,7 @@ PATIENCE = 30  # seconds that dbt has to end when it is interrupted
 
 @dataclass
 class Node:
-    """A dbt node that ended: its kind (model, test, seed), name, outcome, seconds, rows if it is a model."""
+    """A dbt node that ended: its kind (model, test), name, outcome, seconds, rows if it is a model."""
 
     kind: str
     name: str
@@ -65,10 +65,12 @@ class Check:
 
 @dataclass
 class Outcome:
-    """How a dbt run ended: ok, the problems as sentences, whether all of them pass by themselves (a server that can't be
-    reached), the nodes that ended, the checks that were asked, the one that is being asked, what it says of an earlier run that it resumes, about how much disk and
-    memory, in bytes, it needs, its peak memory (0 if that is not known, as of Spark) and the most that it had spilled at once, in bytes,
-    and dbt's target."""
+    """How a dbt run ended.
+
+    ok; problems: sentences; transient: all of them pass by themselves (a server that can't be reached); nodes that ended; checks that were
+    asked; asking: the one that is being asked; resumed: what dbt says of an earlier run that it resumes; needs: about how much disk and memory,
+    in bytes; peak_memory: bytes, 0 if it is not known, as of Spark; peak_spill: the most that was spilled at once, in bytes; target: dbt's.
+    """
 
     ok: bool
     problems: list[str] = field(default_factory=list)
@@ -82,10 +84,13 @@ class Outcome:
     peak_spill: int = 0
     target: str = "duckdb"
 
+    def failed(self) -> list[Check]:
+        """Returns the checks that complain of rows."""
+        return [check for check in self.checks if check.status == "fail"]
 
-Event = (
-    Node | Check | str
-)  # what a stream tells: a node that ended, a check that was asked, the name of a part that begins
+
+# what a stream tells: a node that ended, a check that was asked, the name of a part that begins
+Event = Node | Check | str
 
 
 @dataclass
@@ -201,7 +206,7 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
     and the name of each part as it begins, and returns how it ended."""
     directory, target, process, environment = begun.directory, begun.target, begun.process, begun.environment
     arguments = [
-        *("--log-format", "json", "--log-level", "info", "--no-write-json"),
+        *("--log-format", "json", "--log-level", "info", "--no-quiet", "--no-write-json"),
         *(["--log-level-file", "debug"] if os.environ.get("CRM_MERGE_DEBUG") else []),
         *("--log-path", str(directory / "logs"), *command),
         *manifest.arguments(),
@@ -271,7 +276,10 @@ def stream(command: list[str], begun: Begun, spec: dict[str, Any]) -> Generator[
             f"Spark did not start, or no master answered for a minute: SPARK_MASTER is '{environment.get('SPARK_MASTER', 'local[*]')}',"
             f" JAVA_HOME is '{environment.get('JAVA_HOME', '')}'. The last that it said: {(said or ['nothing'])[-1][:500]}"
         ]
-    if not outcome.ok and not outcome.problems:
+    if not outcome.ok and outcome.asking:
+        outcome.checks.append(outcome.asking)  # it, or its process, ended in an error
+    outcome.asking = None
+    if not outcome.ok and not outcome.problems and not outcome.failed():
         code = process.returncode or 0
         ended = f"dbt was ended by signal {-code}" if code < 0 else f"dbt ended with exit code {code}"
         outcome.problems = [line for line in unread[-5:] if line] or [ended]
@@ -353,6 +361,7 @@ class Spilled:
         return self.most
 
 
+EVERY_CHECK = "every_check_passes"  # the test that reads merge_checks
 HEADLINE = re.compile(r"(Failure|Error) in \w+ \S+( \(.*\))?")
 
 
@@ -374,7 +383,7 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
         check, outcome.asking = Check(**json.loads(message.removeprefix("crm-merge check: "))), None
         outcome.checks.append(check)
         return check
-    elif name in ("LogModelResult", "LogTestResult", "LogSeedResult"):
+    elif name in ("LogModelResult", "LogTestResult"):
         node = data.get("node_info", {})
         node_name = data.get("name") or node.get("node_name", "")
         done = Node(
@@ -389,10 +398,10 @@ def read_event(event: dict[str, Any], outcome: Outcome, rows: dict[str, int]) ->
         )
         done.rows = rows.get(done.name)
         outcome.nodes.append(done)
-        if done.status == "error" and outcome.asking:
-            outcome.checks.append(outcome.asking)
         return done
     elif info.get("level") == "error":
+        if data.get("node_info", {}).get("node_name") == EVERY_CHECK and outcome.failed():
+            return None  # who reads the outcome is told of each check that failed
         if "crm-merge: " in message and outcome.problems and HEADLINE.fullmatch(outcome.problems[-1]):
             outcome.problems.pop()  # a model that refuses says itself what is wrong
         outcome.problems += [

@@ -16,7 +16,7 @@ from crm_merge.engine.sql import sql_name, sql_text
 TABLES = [
     *("merged_result", "merge_changes", "unmatched_enriched", "crosswalk"),
     *("merge_summary", "file_summary", "vendor_scorecard"),
-    *("cell_provenance", "merge_conflicts", "review_queue", "guard_events", "row_ledger", "rejected_rows", "file_profile", "merge_checks"),
+    *("cell_provenance", "merge_conflicts", "review_queue", "guard_events", "row_ledger", "rejected_rows", "file_profile"),
 ]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from crm_merge.engine import dbt_run, limits, spark
 from crm_merge.merging import lock, protect, publish
 from crm_merge.reading import FileProblem
 
+FAILED_CHECKS = Path("logs") / "failed_checks"  # the queries of the checks that failed in the last run
+
 
 class Problem(Exception):
     """Why a merge can't go on, as a sentence; ``transient``: it may pass by itself."""
@@ -57,7 +59,7 @@ class Merge:
     def build(self, spec: dict[str, Any], spec_file: str) -> Generator[dbt_run.Event, None, dbt_run.Outcome]:
         """Builds and checks everything, by the spec of a file or URL; goes on from what an earlier run of the same merge finished and did not publish.
 
-        Yields each node as it ends and the name of each part as it begins; returns the outcome.
+        Yields each node as it ends, each check as it is asked and the name of each part as it begins; returns the outcome.
         """
         target = spark.target()
         if wrong := limits.problems() + spark.problems(target, self.place):
@@ -153,8 +155,9 @@ def stages(
     """
     # the mark of a merge's directory, before dbt writes anything there: a run that is killed at once must not look like somebody else's
     (place / ".crm-merge").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place / FAILED_CHECKS, ignore_errors=True)
     if target == "duckdb":
-        outcome = yield from dbt_run.planned(["build"], place, spec, resume)
+        outcome = checked((yield from dbt_run.planned(["build"], place, spec, resume)))
         if outcome.ok:
             shutil.rmtree(
                 place / spark.TABLES, ignore_errors=True
@@ -172,9 +175,8 @@ def stages(
     try:
         spark.hand_over(place)
         yield "Spark starts"
-        outcome = yield from once(
-            dbt_run.stream(["build"], dbt_run.begin(place, target), spec),
-            landed.nodes,
+        outcome = checked(
+            (yield from once(dbt_run.stream(["build"], dbt_run.begin(place, target), spec), landed.nodes))
         )
         if outcome.ok:
             spark.fetch(place)
@@ -190,6 +192,14 @@ def stages(
         spark.clear(place)
     outcome.nodes = landed.nodes + outcome.nodes
     outcome.resumed, outcome.needs, outcome.peak_memory = landed.resumed, landed.needs, 0
+    return outcome
+
+
+def checked(outcome: dbt_run.Outcome) -> dbt_run.Outcome:
+    """Returns the outcome; a build that tells of no check is not known to be right."""
+    if outcome.ok and not outcome.checks:
+        outcome.ok = False
+        outcome.problems = ["dbt told of no check, so nothing is known to be right; report this"]
     return outcome
 
 
@@ -231,28 +241,38 @@ def claimed(place: Path) -> Iterator[Merge]:
 
 def problems_of(outcome: dbt_run.Outcome, place: Path) -> list[str]:
     """Returns why a build failed, each as a sentence, with the first rows that a failed check complains of."""
-    failed = [check for check in outcome.checks if check.status in ("fail", "error")]
-    # what dbt says of the test that reads merge_checks is said below of each check
-    problems = [] if any(check.status == "fail" for check in failed) else list(outcome.problems)
+    problems = list(outcome.problems)
+    failed = outcome.failed()
+    if len(failed) > 1:
+        problems.append(f"{len(failed)} checks failed: {', '.join(check.name for check in failed)}")
     for check in failed:
-        if check.status == "error":
-            problems.append(f"the check '{check.name}' could not be asked")
-            continue
-        file = place / "logs" / "failed_checks" / f"{check.name}.sql"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(
-            "".join(f"{text.strip()};\n" for text in (check.settings, check.query) if text), encoding="utf-8"
-        )
+        rows = f"{check.failures:,} row{'s' * (check.failures != 1)}"
+        query = kept_query(place, check)
         if outcome.target != "duckdb":
             problems.append(
-                f"the check '{check.name}' failed on Spark, whose tables are gone; its query is {file}."
+                f"the check '{check.name}' failed on {rows} on Spark, whose tables are gone; its query is {query}."
                 " A merge of these files with --target duckdb shows the rows that it complains of"
             )
             continue
-        problems.append(f"the check '{check.name}' failed, for instance on:")
+        problems.append(f"the check '{check.name}' failed on {rows}")
         problems += [f"  {row}" for row in failing_rows(place, check)]
-        problems.append(f"  (all of them: run {file} on {place / 'merge.duckdb'})")
+        problems.append(f"  (all of them: run {query} on {place / 'merge.duckdb'})")
+    problems += [
+        f"the check '{check.name}' could not be asked" for check in outcome.checks if check.status == "error"
+    ]
     return problems
+
+
+def kept_query(place: Path, check: dbt_run.Check) -> str:
+    """Writes the query of a failed check to a file that any client can run; returns its path, or where else the query is."""
+    file = place / FAILED_CHECKS / f"{check.name}.sql"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        texts = [text.strip() for text in (check.settings, check.query) if text]
+        file.write_text("".join(f"{text};\n" for text in texts), encoding="utf-8")
+    except OSError as error:
+        return f"in merge_checks ({file} could not be written: {error.strerror})"
+    return str(file)
 
 
 def failing_rows(place: Path, check: dbt_run.Check, most: int = 3) -> list[str]:

@@ -6,7 +6,7 @@
   {%- set place = spark_directory() -%}
   {%- set stored = fromjson(query_value('select plan from ' ~ parquet_rows(landed_plan_path(place)))) -%}
   {%- if stored.spec != spec_number() -%}
-    {%- do refuse('The landed files are of another merge.', [place ~ ": the files there were landed for another spec; land this one's first: dbt build --select staging, with the target duckdb"]) -%}
+    {%- do refuse('The landed files are of another merge.', [place ~ ": the files there were landed for another spec; land this one's first: dbt build --selector landing, with the target duckdb"]) -%}
   {%- endif -%}
   {%- for h in stored.plan.crm if h.header | lower == '_metadata' -%}
     {%- do refuse('The merge spec does not fit the files.', ["original: the header '" ~ h.header ~ "' is a name that Spark itself gives; rename it in the file"]) -%}
