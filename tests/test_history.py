@@ -269,14 +269,14 @@ def test_problems_are_one_short_sentence_without_credentials(monkeypatch):
             assert secret not in got
         assert got == wanted or "Authorization" in text
     assert len(history.told("x" * 100_000)) == 300
-    started = time.monotonic()
+    started = time.process_time()
     (
         history.told("token" * 4000),
         history.told("://" * 7000),
         history.told("a" * 20_000),
         history.told("-_key" * 4000),
     )
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_many_processes_record_at_once_while_one_folds(tmp_path):

@@ -312,9 +312,42 @@ def test_a_process_that_dies_over_a_check_names_it(tmp_path, monkeypatch):
     ]
 
 
-def test_a_build_that_tells_of_no_check_is_not_right():
-    assert steps.checked(dbt_run.Outcome(ok=True, checks=[dbt_run.Check("a", "b", "pass", 0, 0.1)])).ok
-    assert not steps.checked(dbt_run.Outcome(ok=True)).ok
+@pytest.mark.parametrize(
+    ("status", "read", "right"),
+    [("pass", "pass", True), ("warn", "pass", True), ("fail", "pass", False), ("pass", None, False), (None, "pass", False)],
+)  # fmt: skip
+def test_a_build_is_right_if_all_was_asked_and_nothing_fails(status, read, right):
+    checks = [dbt_run.Check("a", "b", status, 0, 0.1)] if status else []
+    nodes = [dbt_run.Node("test", dbt_run.EVERY_CHECK, "", read, 0.1, 1, 1)] if read else []
+    outcome = steps.checked(dbt_run.Outcome(ok=True, nodes=nodes, checks=checks))
+    assert outcome.ok == right
+    assert bool(outcome.problems) == (not right and status != "fail")  # of a check that fails more is said
+
+
+def test_settings_of_dbt_do_not_reach_a_merge(tmp_path, monkeypatch):
+    """DBT_EMPTY would read no row of any file, DBT_EXCLUDE_RESOURCE_TYPES would ask no test."""
+    for name, value in {"DBT_EMPTY": "1", "DBT_EXCLUDE_RESOURCE_TYPES": "test", "DBT_QUIET": "1"}.items():
+        monkeypatch.setenv(name, value)
+    begun = dbt_run.begin(tmp_path)
+    begun.give_up()
+    assert {name for name in begun.environment if name.startswith("DBT_")} == {
+        "DBT_SEND_ANONYMOUS_USAGE_STATS"
+    }
+
+
+def test_what_a_check_complained_of_is_not_kept(tmp_path, monkeypatch):
+    """A run that resumes one with failed checks starts anew."""
+    asked = []
+    monkeypatch.setattr(
+        dbt_run, "planned", lambda command, place, spec, resume: iter(asked.append(resume) or ())
+    )
+    for failed in (False, True):
+        if failed:
+            (tmp_path / steps.FAILED_CHECKS).mkdir(parents=True)
+        with pytest.raises(AttributeError):  # nothing was built
+            dbt_run.follow(steps.stages(tmp_path, SPEC, True, "duckdb"))
+        assert not (tmp_path / steps.FAILED_CHECKS).exists()
+    assert asked == [True, False]
 
 
 # -- In parts: a check that looks at a slice at a time must see what stands in the wrong one --

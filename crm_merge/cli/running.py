@@ -68,7 +68,13 @@ def run(spec: Path, wanted: dict[str, Any], directory: Path | None, resume: bool
             screen.print(f"{word:<10} {printable(outcome.resumed)}")
         if not outcome.ok:
             fail(spec, outcome, place, wanted)
-        screen.print(f"100 %  {len(outcome.checks):>13,} checks passed")
+        passed = sum(check.status == "pass" for check in outcome.checks)
+        screen.print(f"100 %  {passed:>13,} checks passed")
+        for check in outcome.checks:
+            if check.status == "warn":
+                screen.print(
+                    f"[yellow]Note       the check {check.name} warns of {check.failures:,} rows[/yellow]"
+                )
         again = "the merge itself is finished: run again with --resume, which checks it once more and publishes it"
         try:
             with sending() as bar:
@@ -132,7 +138,8 @@ def fail(
     ]
     if place:
         problems.append(f"nothing was published{untouched(place, wanted or {})}")
-        if any(node.kind == "model" and node.status == "success" for node in outcome.nodes):
+        finished = any(node.kind == "model" and node.status == "success" for node in outcome.nodes)
+        if finished and not outcome.failed():
             problems.append("what is finished is kept: run again with --resume to go on from there")
     stop(problems)
 

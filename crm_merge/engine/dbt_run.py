@@ -116,7 +116,8 @@ def begin(directory: Path, target: str = "duckdb", resume: bool = False) -> Begu
     environment = {
         # glibc gives each thread a heap of its own, and none of them gives back what another could use
         "MALLOC_ARENA_MAX": "2",
-        **os.environ,
+        # settings of dbt's own are not for a merge: DBT_EMPTY would read no row, DBT_EXCLUDE_RESOURCE_TYPES ask no test
+        **{name: value for name, value in os.environ.items() if not name.startswith("DBT_")},
         "CRM_MERGE_DIR": str(directory),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",

@@ -155,6 +155,8 @@ def stages(
     """
     # the mark of a merge's directory, before dbt writes anything there: a run that is killed at once must not look like somebody else's
     (place / ".crm-merge").mkdir(parents=True, exist_ok=True)
+    # what a check complains of must not be kept
+    resume = resume and not (place / FAILED_CHECKS).exists()
     shutil.rmtree(place / FAILED_CHECKS, ignore_errors=True)
     if target == "duckdb":
         outcome = checked((yield from dbt_run.planned(["build"], place, spec, resume)))
@@ -196,10 +198,13 @@ def stages(
 
 
 def checked(outcome: dbt_run.Outcome) -> dbt_run.Outcome:
-    """Returns the outcome; a build that tells of no check is not known to be right."""
-    if outcome.ok and not outcome.checks:
+    """Returns the outcome of a build, which is right only if checks were asked, none of them fails, and the test that reads them passed."""
+    read = [node.status for node in outcome.nodes if node.name == dbt_run.EVERY_CHECK]
+    wrong = [check for check in outcome.checks if check.status not in ("pass", "warn")]
+    if outcome.ok and (wrong or not outcome.checks or read != ["pass"]):
         outcome.ok = False
-        outcome.problems = ["dbt told of no check, so nothing is known to be right; report this"]
+        if not wrong:
+            outcome.problems.append("not all checks were asked, so nothing is known to be right; report this")
     return outcome
 
 
