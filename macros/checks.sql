@@ -96,18 +96,6 @@
 {% endmacro %}
 
 
-{% macro duckdb__failures_of_check(name) %}
-  {#- How many rows a check complains of, and the statements that name the first part in which it does. The query is not written a second time. -#}
-  {%- set asked = "set variable merge_check = (select query from merge_checks_to_ask where name = " ~ sql_text(name) ~ "); " -%}
-  {#- a small merge has one part of everything #}
-  {%- if parts_of('originals').n == 1 and parts_of('rows').n == 1 -%}
-    {%- do return({'failures': query_value(asked ~ "select count(*) from query(getvariable('merge_check')) as failing_rows") | int, 'settings': ''}) -%}
-  {%- endif -%}
-  {%- set over = parts_named_in(query_value(asked ~ "select getvariable('merge_check')")) -%}
-  {%- do return(failures_in_parts("query(getvariable('merge_check'))", over, 'count(*)')) -%}
-{% endmacro %}
-
-
 {% macro parts_named_in(sql) %}
   {#- What there are parts of that a check looks at one by one, none if it looks at everything at once. -#}
   {%- do return(['originals', 'rows'] | select('in', modules.re.findall("getvariable\\('([a-z]+)_", sql)) | first | default(none)) -%}

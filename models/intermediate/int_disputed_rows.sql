@@ -9,7 +9,7 @@ with collected as (
   select
     entity,
     column_number,
-    array_agg(distinct form) as forms
+    array_sort(array_agg(distinct form)) as forms
   from {{ ref('int_conflicts') }}
   where column_number in ({{ collected | join(', ') }}) and {{ part_of('entity', 'disputes') }}
   group by entity, column_number
