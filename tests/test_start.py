@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -117,12 +118,12 @@ def merge(place: Path, address: str, *more: str) -> subprocess.Popen[str]:
 def forked_by(server: forks.Server) -> list[int]:
     """The processes that a server has forked and that have not ended."""
     found = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True)
-    pids = [int(pid) for pid in found.stdout.split()]
-    return [
-        pid
-        for pid in pids
-        if b"resource_tracker import main" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    forked = []
+    for pid in map(int, found.stdout.split()):
+        with suppress(FileNotFoundError):  # it has ended since
+            if b"resource_tracker import main" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                forked.append(pid)
+    return forked
 
 
 def test_merges_forked_side_by_side_publish_what_a_cold_start_does(tmp_path):
