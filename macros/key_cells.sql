@@ -118,13 +118,13 @@
 {% endmacro %}
 
 
-{% macro landed_key_forms(v, plan) -%}
-  {#- The SELECT of what the cells of a vendors' column say that holds keys: record, form. -#}
+{% macro landed_key_forms(v, plan, kind) -%}
+  {#- The SELECT of what the cells of a vendors' column say that holds keys: record, form. Of those records that the part of a kind is about. -#}
   {%- for cells in plan.cells if cells.kind == v.key_type %}
   {{ 'union all' if not loop.first }}
   select record, form
   from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
-  where column_number = {{ v.index }} and {{ within('records', 'record') }}
+  where column_number = {{ v.index }} and {{ within(kind, 'record') }}
   {%- endfor %}
 {%- endmacro %}
 

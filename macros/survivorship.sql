@@ -119,6 +119,15 @@
 {%- endmacro %}
 
 
+{% macro cells_differ(v) -%}
+  {#- SQL aggregate over int_ranked: do the cells of a column that are filled differ? Keys differ where they are other keys, whatever their spelling; two texts that
+      differ may still say the same. -#}
+  {%- set text = 'r.' ~ sql_name(v.column) -%}
+  {%- set number = 'r.' ~ sql_name('_merge_form_' ~ v.column) if v.key_type else 'case when ' ~ text ~ ' is not null then ' ~ quick_number(text) ~ ' end' -%}
+  coalesce(min({{ number }}) <> max({{ number }}), false)
+{%- endmacro %}
+
+
 {% macro has_value(v, alias, plan) -%}
   {#- Has an entity a value for the column? A field group that survives together counts as a whole. -#}
   {%- set cells = [] -%}

@@ -112,21 +112,18 @@ def parts_for(size: float, rows: float, room: int, most_rows: int) -> int:
 def entities(of: Widths, files: int, measured: dict[str, Any]) -> dict[str, Any]:
     """Returns the parts of entities.
 
-    ``measured``: entities of several rows and their rows (``several``, ``several_rows``), those of them that CRM rows are linked to
-    (``linked``, ``linked_rows``), ``all_rows``; and where rows are large the bytes that their texts hold (``held_linked``, ``held_others``).
+    ``measured``: entities of several rows and their rows (``several``, ``several_rows``), ``all_rows``; and where rows are large the bytes that
+    their texts hold (``held``).
     """
-    others = measured["several"] - measured["linked"]
     rows = measured["several_rows"]
-    held_linked = measured["linked_rows"] * of.row
-    held_others = (measured["several_rows"] - measured["linked_rows"]) * of.row
+    held = rows * of.row
     compared = measured["all_rows"] * 2 * of.row
     if of.rows_are_large:  # an entity of one row is handed on as it is, which counts where rows are large
         rows = measured["all_rows"]
-        held_linked, held_others = measured["held_linked"], measured["held_others"]
-        compared = 2 * (held_linked + held_others)
+        held = measured["held"]
+        compared = 2 * held
     ranked = compared + measured["all_rows"] * of.compared if of.compared else 0
-    # those that are linked and those that are not are consolidated one after the other
-    sizes = (measured["linked"] * of.entity + held_linked, others * of.entity + held_others, ranked)
+    sizes = (measured["several"] * of.entity + held, ranked)
     # one part is read from all files at once, and each of them takes memory
     fewest = 2 if files > 9 and measured["several_rows"] > 10_000 else 1
     return {"n": max(fewest, parts_for(max(sizes), rows, of.room, of.most_rows)), "firsts": None}

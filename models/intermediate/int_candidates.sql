@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', over='records', into='entities', into_key='_merge_entity', lazy=true) }}
+{{ config(materialized='in_parts', over='records', into='entities', into_key='_merge_entity', finer='disputes', lazy=true) }}
 -- depends_on: {{ ref('int_matches') }}
 {%- set plan = merge_plan() %}
 {%- set compared = forms_for_strategies(plan) %}
@@ -10,10 +10,15 @@ select
   s._merge_ord
   {%- for v in plan.vendor %},
   s.{{ sql_name(v.column) }}
-  {%- if v.column in compared %},
+  {%- if v.key_type %},
+  k_{{ v.index }}.form as {{ sql_name('_merge_form_' ~ v.column) }}
+  {%- elif v.column in compared %},
   s.{{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
   {%- endfor %}
 from {{ ref('stg_enriched') }} as s
 inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
+{%- for v in plan.vendor if v.key_type %}
+left join ({{ landed_key_forms(v, plan, 'records') }}) as k_{{ v.index }} on s._merge_ord = k_{{ v.index }}.record
+{%- endfor %}
 where {{ within('records', 's._merge_ord') }} and {{ within('records', 'e.record') }} and not e.is_quarantined

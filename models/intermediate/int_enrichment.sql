@@ -15,7 +15,9 @@ select
   _merge_n_records as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
   {{ sql_name(v.column) }},
-  {{ sql_name('_merge_ord_' ~ v.column) }}
+  {{ sql_name('_merge_ord_' ~ v.column) }},
+  _merge_first_vendor_{{ v.index }},
+  _merge_last_vendor_{{ v.index }}
   {%- endfor %}
 from {{ ref('int_enriched_consolidated') }}
 where _merge_n_entities = 1 and {{ within('originals', '_merge_original_row') }}
@@ -34,7 +36,9 @@ select
   cast(sum(c._merge_n_records) as bigint) as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
   nullif(min_by(coalesce(c.{{ sql_name(v.column) }}, ''), case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end), '') as {{ sql_name(v.column) }},
-  min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end) as {{ sql_name('_merge_ord_' ~ v.column) }}
+  min_by(c.{{ sql_name('_merge_ord_' ~ v.column) }}, case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end) as {{ sql_name('_merge_ord_' ~ v.column) }},
+  min(c._merge_first_vendor_{{ v.index }}) as _merge_first_vendor_{{ v.index }},
+  max(c._merge_last_vendor_{{ v.index }}) as _merge_last_vendor_{{ v.index }}
   {%- endfor %}
 from {{ ref('int_enriched_consolidated') }} as c
 where c._merge_n_entities > 1 and {{ within('originals', 'c._merge_original_row') }}
