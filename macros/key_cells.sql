@@ -12,7 +12,7 @@
   {%- for cells in plan.cells if builds_anew() or not (resumes() and recall('finished keys ' ~ cells.name)) -%}
     {%- do build_anew() -%}
     {%- do enter_rules(cells, plan, landed_sources(cells, plan)) -%}
-    {%- do run_statement('copy (' ~ cell_keys(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(path_of_keys(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000)') -%}
+    {%- do run_statement('copy (' ~ cell_keys(cells, plan, landed_sources(cells, plan)) ~ ') to ' ~ sql_text(path_of_keys(plan, cells.name)) ~ ' (format parquet, compression lz4, row_group_size 50000, preserve_order false)') -%}
     {%- do plan.update({'rules_known': none}) -%}
     {%- do remember('finished keys ' ~ cells.name, cells.kind) -%}
   {%- endfor -%}
@@ -54,7 +54,7 @@
     tiers,
     {#- of cells that feed no tier, what they say is all that is asked #}
     {{ keys if cells.feeds_tier else 'cast(null as varchar[])' }} as keys,
-    len({{ "list_filter(" ~ keys ~ ", lambda number: number[1] = '+')" if cells.kind == 'phone' else keys }}) > 0 as has_key,
+    {{ "coalesce(" ~ keys ~ "[1][1] = '+', false)" if cells.kind == 'phone' else 'len(' ~ keys ~ ') > 0' }} as has_key,
     case when column_number is not null then {{ hash_number('coalesce(' ~ form_of_keys(keys) ~ ', ' ~ comparison_form('cell') ~ ')') }} end as form,
     surname,
     given

@@ -90,6 +90,7 @@
 {% endmaterialization %}
 
 
+{% macro spark__quick_question(name) %}{% do return(none) %}{% endmacro %}
 {% macro spark__failures_of_check(name) %}
   {%- set query = query_value('select query from merge_checks_to_ask where name = ' ~ sql_text(name)) -%}
   {%- do return({'failures': query_value('select count(*) from (' ~ query ~ '\n) as failing_rows') | int, 'settings': ''}) -%}

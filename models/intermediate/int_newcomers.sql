@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_matches') }}
 -- depends_on: {{ ref('int_entities') }}
 {{ config(materialized='in_parts', over='entities', into='newcomers', into_key='_merge_entity', in_files=true) }}
 {%- set plan = merge_plan() %}

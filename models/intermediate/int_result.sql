@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_enriched_consolidated') }}
 {{ config(materialized='in_parts', over='originals', in_files=true) }}
 {%- set plan = merge_plan() %}
 {%- set by_header = {} %}

@@ -1,0 +1,61 @@
+{#- What a merge asks before a dear check: a query of few sums over whole relations, which gives no row where all is well. Only if it gives one, the check itself is asked. DuckDB
+    alone has these. A check called NAME has its quick question in quick_NAME; `dbt test` asks the check itself. -#}
+
+{% macro duckdb__quick_question(name) %}
+  {#- The query to ask before a check; none if there is none. -#}
+  {%- do return(context['quick_' ~ name]() if ('quick_' ~ name) in context else none) -%}
+{% endmacro %}
+
+
+{% macro quick_cells_that_no_policy_changes_stay_as_they_were() %}{% do return(result_undone()) %}{% endmacro %}
+
+
+{% macro quick_every_vendor_cell_has_one_source() %}{% do return(result_undone()) %}{% endmacro %}
+
+
+{% macro quick_a_cell_has_one_source() %}{% do return(rows_out_of_order()) %}{% endmacro %}
+
+
+{% macro result_undone() %}
+  {#- The result with the CRM's own cells put back where vendors' were taken is the original, row for row; what was taken is there; and nothing was taken that no policy allows.
+      Under `replace` a row may lose a cell that nothing keeps: then there is no quick way. -#}
+  {%- set plan = merge_plan() -%}
+  {%- if plan.vendor | selectattr('policy', 'equalto', 'replace') | list -%}{%- do return(none) -%}{%- endif -%}
+  {%- set taken_into = {} -%}
+  {%- for v in plan.vendor if v.header and not v.output -%}{%- do taken_into.update({v.header: v}) -%}{%- endfor -%}
+  {%- set own, put_back = ['_merge_row'], ['_merge_original_row'] -%}
+  {%- for h in plan.crm -%}
+    {%- set cell, v = sql_name(h.header), taken_into.get(h.header) -%}
+    {%- do own.append(cell) -%}
+    {%- do put_back.append('case when _merge_record_' ~ v.index ~ ' is not null then _merge_old_' ~ v.index ~ ' else ' ~ cell ~ ' end' if v else cell) -%}
+  {%- endfor -%}
+  {%- do return(
+    'with originals as (select count(*) as n, sum(hash(' ~ own | join(', ') ~ ')) as digest from ' ~ ref('stg_original') ~ '),
+    results as (select count(*) as n, sum(hash(' ~ put_back | join(', ') ~ ')) as digest from ' ~ ref('int_result') ~ ')
+    select o.n from originals as o cross join results as r where o.n <> r.n or o.digest is distinct from r.digest
+    union all
+    select count(*) from ' ~ ref('int_result') ~ ' where ' ~ taken_wrongly(plan) ~ ' having count(*) > 0
+    union all
+    ' ~ rows_out_of_order()
+  ) -%}
+{% endmacro %}
+
+
+{% macro taken_wrongly(plan) -%}
+  {#- SQL: does the row of int_result hold a vendor's cell without its source, a source without its cell, or a cell that no policy allows? -#}
+  {%- for v in plan.vendor %}
+  {%- set record, cell, old = '_merge_record_' ~ v.index, sql_name(v.name), '_merge_old_' ~ v.index %}
+  {%- if v.output %}({{ record }} is null) <> ({{ cell }} is null)
+  {%- else %}({{ record }} is not null and ({{ cell }} is null or match_quality = 'unmatched'
+    {%- if v.policy == 'fill' %} or ({{ old }} <> '' and not {{ is_empty(old) }}){% endif %}))
+  {%- endif %} or {% endfor -%}
+  1 = 0
+{%- endmacro %}
+
+
+{% macro rows_out_of_order() %}
+  {#- Row n of the result is row n of the original. -#}
+  {%- do return(
+    'select count(*) from (select _merge_original_row as this_row, lag(_merge_original_row) over () as row_before from ' ~ ref('int_result') ~ ') as rows_and_before where this_row <= row_before having count(*) > 0'
+  ) -%}
+{% endmacro %}
