@@ -33,7 +33,7 @@ def hot_key(file: str, email: str) -> str:
 
 def wide(file: str, email: str) -> str:
     """Attributes up to the width: a… in all files, b… in vendors' alone."""
-    more = WIDTH - (12 if file == "crm" else 8)
+    more = WIDTH - (12 if file == "crm" else 10)
     names = [f"a{c}" if file == "crm" or c < WIDTH // 2 else f"b{c}" for c in range(more)]
     blank = 2 if file == "crm" else 3
     return "*, " + ", ".join(

@@ -166,7 +166,7 @@ def kill_in_turn(files: Path, place: Path, stages: list[str], undisturbed: dict[
 
 
 def test_a_killed_merge_goes_on(files, undisturbed, tmp_path):
-    stages = ["stg_files", "int_enriched_consolidated", "merged_result", "publishing"]
+    stages = ["stg_files", "int_enriched_consolidated", "int_result", "publishing"]
     kill_in_turn(files, tmp_path / "m", stages, undisturbed)
 
 

@@ -29,7 +29,7 @@ STAGES = {
     "int_components": "vendor rows linked",
     "int_matches": "matches of a CRM row and a person",
     "int_enriched_consolidated": "of them consolidated",
-    "merged_result": "rows merged",
+    "int_result": "rows merged",
     "crosswalk": "links written",
 }
 

@@ -83,6 +83,11 @@
 {% macro duckdb__parquet_files(beginning) %}read_parquet({{ sql_path(beginning) }} || '*.parquet', file_row_number = true){% endmacro %}
 {% macro spark__parquet_files(beginning) %}parquet.{{ sql_name(beginning ~ '*.parquet') }}{% endmacro %}
 
+{#- The rows of all Parquet files in the folders of a folder. -#}
+{% macro parquet_folders(folder) %}{{ return(adapter.dispatch('parquet_folders', 'crm_merge')(folder)) }}{% endmacro %}
+{% macro duckdb__parquet_folders(folder) %}read_parquet({{ sql_path(folder) }} || '/*/*.parquet', hive_partitioning = false){% endmacro %}
+{% macro spark__parquet_folders(folder) %}parquet.{{ sql_name(folder ~ '/*/*.parquet') }}{% endmacro %}
+
 {#- Is a number in a list? -#}
 {% macro list_holds(list, number) %}{{ return(adapter.dispatch('list_holds', 'crm_merge')(list, number)) }}{% endmacro %}
 {% macro duckdb__list_holds(list, number) %}list_contains({{ list }}, {{ number }}){% endmacro %}

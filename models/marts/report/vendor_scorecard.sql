@@ -60,7 +60,7 @@ valid as (
       {{ file_of('record') }} as file_order,
       column_number,
       count(*) as valid_keys
-    from {{ parquet_rows(path_of_keys(plan, cells.name)) }}
+    from {{ rows_of_keys(plan, cells.name) }}
     where has_key and column_number is not null
     group by {{ file_of('record') }}, column_number
     {{ 'union all' if not loop.last }}
