@@ -24,7 +24,7 @@ BROKEN = {
     "every_physical_row_is_in_the_ledger": "update row_ledger set source_row = 1 where source = 'b' and source_row = 2",
     "every_vendor_cell_has_one_source": "update int_result set _merge_record_2 = null where _merge_original_row = 2",
     "every_source_holds_what_it_gave": "update int_result set _merge_record_2 = _merge_record_2 + 1 where _merge_original_row = 2",
-    "matched_rows_and_crosswalk_agree": "delete from crosswalk where source = 'b'",
+    "matched_rows_and_crosswalk_agree": "delete from int_links where record > 8589934592",
 }
 BROKEN["a_key_number_stands_for_one_key"] = "update int_keys set key_number = 1 where tier = 1"
 SPEC = {"match_on": ["email"]}
@@ -47,7 +47,7 @@ def copied(merged, place):
     """A copy of the merge's database to break, in which relations kept in files are tables."""
     shutil.copy(merged.directory / "merge.duckdb", place / "merge.duckdb")
     with duckdb.connect(str(place / "merge.duckdb")) as connection:
-        for name in ("int_result", "int_keys", "crosswalk", "row_ledger"):
+        for name in ("int_result", "int_keys", "int_links", "row_ledger"):
             connection.execute(
                 f"create table copied as from {name}; drop view {name}; alter table copied rename to {name}"
             )
@@ -245,7 +245,7 @@ def test_merge_checks_comes_after_all_that_it_asks(runner):
 
 def test_a_merge_that_a_check_complains_of_fails(runner, merged, tmp_path):
     with copied(merged, tmp_path) as connection:
-        connection.execute("delete from crosswalk where source = 'b'")
+        connection.execute("delete from int_links where record > 8589934592")
     assert asked_again(runner, merged, tmp_path)["matched_rows_and_crosswalk_agree"] == 2
     assert not check(runner, merged, "every_check_passes", tmp_path)
 
@@ -414,17 +414,16 @@ BROKEN_IN_PARTS = {
     "a vendor's cell is changed": (SOURCES, "int_result", lambda files: rewrite(files[1], """select * replace ("Title" || '!' as "Title") from this""")),
     "a source is lost": (SOURCES, "int_result", lambda files: rewrite(files[1], "select * replace (null::bigint as _merge_record_2) from this")),
     "a source comes from nowhere": (SOURCES, "int_result", lambda files: rewrite(files[1], "select * replace (4294967297 as _merge_record_2) from this")),
-    "a link is lost": (LINKS, "crosswalk", lambda files: rewrite(files[2], "from this limit 1")),
-    "links change places": (LINKS, "crosswalk", lambda files: swap(files[0], files[1])),
+    "a link is lost": (LINKS, "int_links", lambda files: rewrite(files[2], "from this limit 1")),
     "a row of the ledger is lost": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "from this limit 0")),
     "a row of the ledger comes twice": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all from this limit 3")),
     "a row of another stretch": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace (6 as source_row) from this limit 3")),
     "a row of another file": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace ('b' as source) from this limit 3")),
     "stretches change places": (LEDGER, "row_ledger", lambda files: swap(files[0], files[-1])),
-    "a link of another slice": (LINKS, "crosswalk", lambda files: rewrite(files[0], "from this union all select * replace (6 as original_row) from this limit 5")),
-    "a link too many": (LINKS, "crosswalk", lambda files: rewrite(files[1], "from this union all from this limit 5")),
+    "a link of another slice": (LINKS, "int_links", lambda files: rewrite(files[0], "from this union all select * replace (6 as original_row) from this limit 5")),
+    "a link too many": (LINKS, "int_links", lambda files: rewrite(files[1], "from this union all from this limit 5")),
     "a stretch too many": (TOTALS, "row_ledger", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
-    "links too many": (TOTALS, "crosswalk", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
+    "links too many": (TOTALS, "int_links", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
     "a slice too many": (TOTALS, "int_result", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
     "no bucket": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "select * replace (null::varchar as bucket) from this")),
 }  # fmt: skip

@@ -44,7 +44,7 @@ def merge(folder: Path, out: Path, on_disk: bool) -> None:
     for k, path in enumerate(sorted(folder.glob("v*.csv"))):
         rows = f"select {k} as k, n, {key('work_email')} as key, {', '.join(given)} from {read(path)}"
         connection.execute(f"{'insert into vendors' if k else 'create table vendors as'} {rows}")
-    firsts = ", ".join(f"arg_min({column}, (k, n)) filter (lower(trim({column})) not in {BLANK}) as {column}" for column in given)
+    firsts = ", ".join(f"arg_min({column}, k * 4294967296 + n) filter (lower(trim({column})) not in {BLANK}) as {column}" for column in given)
     connection.execute(f"create table people as select key, {firsts} from vendors where key is not null group by key")
     headers = [row[0] for row in connection.execute("describe crm").fetchall()][:-2]
     source = {header: column for column, header in FILLS.items()}

@@ -30,7 +30,7 @@ STAGES = {
     "int_matches": "matches of a CRM row and a person",
     "int_enriched_consolidated": "of them consolidated",
     "int_result": "rows merged",
-    "crosswalk": "links written",
+    "int_links": "links written",
 }
 
 

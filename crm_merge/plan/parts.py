@@ -43,8 +43,9 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
         compared=sum(
             80 * (name in names.needs_forms) + 100 * (name in names.needs_extremes) for name in alone
         ),
-        # of each original its row and what it takes of the entities, and buffers of each column, of which many take more than their rows
-        original=original + bytes_held(original) + vendor + buffers(columns),
+        # of each original its row and what it takes of the entities, where each cell comes from, and buffers of each column, of which many take
+        # more than their rows
+        original=original + bytes_held(original) + vendor + 40 * len(plan.vendor) + buffers(columns),
         buffers=buffers(columns),
         newcomer=vendor + 24 * len(plan.vendor) + 400,
         # rows that are said to be the same are held whole

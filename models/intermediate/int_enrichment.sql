@@ -1,4 +1,3 @@
--- the slices of the originals are settled here or in crosswalk
 -- depends_on: {{ ref('int_entities') }}
 -- depends_on: {{ ref('int_matches') }}
 {{ config(materialized='in_parts', over='originals', in_files=true, while_rows_are_small='view') }}

@@ -9,5 +9,5 @@ from {{ ref('int_linked') }} as m
 inner join {{ ref('int_candidates') }} as c on m.entity = c._merge_entity
 inner join {{ ref('int_golden') }} as g on m.entity = g._merge_entity
 where {{ part_of('m.entity') }} and {{ part_of('c._merge_entity') }} and {{ part_of('g._merge_entity') }}
--- crosswalk is made slice by slice, and each slice skips what it does not need
-order by m.original_row
+-- who looks at a slice of crosswalk skips what is not in it
+order by m.original_row, c._merge_ord
