@@ -134,13 +134,31 @@
 {% endmacro %}
 
 
-{% macro landed_key_forms(v, plan, kind) -%}
-  {#- The SELECT of what the cells of a vendors' column say that holds keys: record, form. Of those records that the part of a kind is about. -#}
-  {%- for cells in plan.cells if cells.kind == v.key_type %}
+{% macro with_key_forms(columns, plan, kind, record) -%}
+  {#- Joins that bring what the cells say of those vendors' columns that hold keys: of column n as k_<key type>.form_n. Of those records that the part of a kind is about. -#}
+  {%- set by_type = {} -%}
+  {%- for v in columns if v.key_type -%}{%- do by_type.setdefault(v.key_type, []).append(v.index) -%}{%- endfor -%}
+  {%- for key_type, numbers in by_type.items() %}
+  left join (
+    select
+      record
+      {%- for n in numbers %},
+      {{ 'form as form_' ~ n if numbers | length == 1 else 'max(case when column_number = ' ~ n ~ ' then form end) as form_' ~ n }}
+      {%- endfor %}
+    from ({{ landed_key_forms(key_type, numbers, plan, kind) }}) as cells
+    {{ 'group by record' if numbers | length > 1 }}
+  ) as k_{{ key_type }} on {{ record }} = k_{{ key_type }}.record
+  {%- endfor %}
+{%- endmacro %}
+
+
+{% macro landed_key_forms(key_type, numbers, plan, kind) -%}
+  {#- The SELECT of what cells of a key type say: record, column_number, form. -#}
+  {%- for cells in plan.cells if cells.kind == key_type %}
   {{ 'union all' if not loop.first }}
-  select record, form
+  select record, column_number, form
   from {{ rows_of_keys(plan, cells.name) }}
-  where column_number = {{ v.index }} and {{ within(kind, 'record') }}
+  where column_number in ({{ numbers | join(', ') }}) and {{ within(kind, 'record') }}
   {%- endfor %}
 {%- endmacro %}
 

@@ -293,19 +293,19 @@
 {#- -- What landed rows say, whatever their spelling -- -#}
 
 {% macro land_forms() %}
-  {#- Pre-hook of stg_forms: lands what the rows say, for an engine that can not compute it. -#}
+  {#- Pre-hook of stg_forms: lands what the rows say, and who they speak of, for an engine that can not compute it. -#}
   {{ return(adapter.dispatch('land_forms', 'crm_merge')()) }}
 {% endmacro %}
 
 
 {% macro duckdb__land_forms() %}
-  {%- if execute and not builds_whole_merge() -%}
+  {%- if execute -%}
     {%- set plan = merge_plan() -%}
     {%- for shape in plan.shapes -%}
       {%- for first, last in shape.stretches if builds_anew() or not (resumes() and recall('finished forms ' ~ first)) -%}
         {%- do query_value('select crm_landing_cleared(' ~ sql_text('forms_' ~ shape.number ~ '_') ~ ')') if first == shape.stretches[0][0] -%}
         {%- do build_anew() -%}
-        {%- do run_statement('copy (select * from ' ~ forms_of_shape(shape, plan) ~ ' where record between ' ~ first ~ ' and ' ~ last ~ ') to ' ~ sql_text(landed_table(plan.directory, 'forms_' ~ shape.number ~ '_' ~ first)) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')') -%}
+        {%- do run_statement('copy (' ~ forms_to_land(shape, plan, first, last) ~ ') to ' ~ sql_text(landed_table(plan.directory, 'forms_' ~ shape.number ~ '_' ~ first)) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')') -%}
         {%- do remember('finished forms ' ~ first, last) -%}
       {%- endfor -%}
     {%- endfor -%}
@@ -313,34 +313,52 @@
 {% endmacro %}
 
 
-{% macro builds_whole_merge() %}
-  {#- Does this run of dbt make the result, and not only land files? -#}
-  {%- do return('model.crm_merge.merged_result' in selected_resources) -%}
-{% endmacro %}
-
-
-{% macro forms_of_shape(shape, plan) -%}
-  {#- The rows of a shape as what they say, whatever their spelling: record; form_1, form_2, … by the number of the vendors' column, of those
-      that hold no keys; and the name of the row. -#}
-  {{ return(adapter.dispatch('forms_of_shape', 'crm_merge')(shape, plan)) }}
-{%- endmacro %}
-
-
-{% macro duckdb__forms_of_shape(shape, plan) %}
-  {#- in full: a view is read in other sessions -#}
-  {%- set before = plan.in_full -%}
-  {%- do plan.update({'in_full': true}) -%}
-  {%- set columns = [] -%}
+{% macro forms_to_land(shape, plan, first, last) %}
+  {#- The SELECT of what a stretch of rows of a shape says, whatever their spelling: record; form_1, form_2, … by the number of the
+      vendors' column, of those that hold no keys; and the name of the row. -#}
+  {%- set columns = [landed_record(shape, plan) ~ ' as record'] -%}
   {%- for h in shape.headers if not h.key_type -%}
     {%- for v in plan.vendor if v.column == h.column -%}
       {%- set cell = 'c' ~ h.position -%}
       {%- do columns.append(form_of(cell, cell ~ ' is not null' if shape.number else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
     {%- endfor -%}
   {%- endfor -%}
+  select {{ (columns + ['_merge_surname', '_merge_given']) | join(', ') }}
+  from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
+  where {{ landed_record(shape, plan) }} between {{ first }} and {{ last }}
+{% endmacro %}
+
+
+{% macro landed_forms(plan) %}
+  {#- What was landed of the forms, of all files: record, form_1, form_2, … -#}
   (
-    select {{ ([landed_record(shape, plan) ~ ' as record'] + columns + ['_merge_surname', '_merge_given']) | join(', ') }}
-    from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
+    {%- for shape in plan.shapes %}
+    {%- set columns = shape.headers | rejectattr('key_type') | map(attribute='column') | list %}
+    select
+      record
+      {%- for v in plan.vendor if not v.key_type %},
+      {{ 'form_' ~ v.index if v.column in columns else 'cast(null as bigint) as form_' ~ v.index }}
+      {%- endfor %}
+    from {{ rows_of_shape(shape, plan, 'forms') }}
+    {{ 'union all' if not loop.last }}
+    {%- else %}
+    select 0 as record
+    {%- endfor %}
   )
+{% endmacro %}
+
+
+{% macro names_of_shape(shape, plan) -%}
+  {#- The rows of a shape with their names: record, _merge_surname, null without a name, and _merge_given. -#}
+  {{ return(adapter.dispatch('names_of_shape', 'crm_merge')(shape, plan)) }}
+{%- endmacro %}
+
+
+{% macro duckdb__names_of_shape(shape, plan) %}
+  {#- in full: a view is read in other sessions -#}
+  {%- set before = plan.in_full -%}
+  {%- do plan.update({'in_full': true}) -%}
+  (select *, {{ landed_record(shape, plan) }} as record from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }})
   {%- do plan.update({'in_full': before}) -%}
 {% endmacro %}
 

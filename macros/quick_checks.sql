@@ -42,14 +42,16 @@
 
 
 {% macro taken_wrongly(plan) -%}
-  {#- SQL: does the row of int_result hold a vendor's cell without its source, a source without its cell, or a cell that no policy allows? -#}
+  {#- SQL: does the row of int_result hold a vendor's cell without its source, a source without its cell, or a cell that no policy allows? Under `fill` all of the CRM's
+      cells that were replaced are blank. -#}
+  {%- set replaced = [] -%}
   {%- for v in plan.vendor %}
-  {%- set record, cell, old = '_merge_record_' ~ v.index, sql_name(v.name), '_merge_old_' ~ v.index %}
+  {%- set record, cell = '_merge_record_' ~ v.index, sql_name(v.name) %}
   {%- if v.output %}({{ record }} is null) <> ({{ cell }} is null)
-  {%- else %}({{ record }} is not null and ({{ cell }} is null or match_quality = 'unmatched'
-    {%- if v.policy == 'fill' %} or ({{ old }} <> '' and not {{ is_empty(old) }}){% endif %}))
+  {%- else %}({{ record }} is not null and ({{ cell }} is null or match_quality = 'unmatched'))
+  {%- if v.policy == 'fill' %}{% do replaced.append('_merge_old_' ~ v.index) %}{% endif %}
   {%- endif %} or {% endfor -%}
-  1 = 0
+  {{ 'not ' ~ is_empty("concat('', " ~ replaced | join(', ') ~ ')') if replaced else '1 = 0' }}
 {%- endmacro %}
 
 

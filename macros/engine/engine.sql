@@ -39,15 +39,28 @@
 {% macro duckdb__quick_number(text) %}xor(hash({{ text }}), hash(concat('1234', {{ text }}))){% endmacro %}
 {% macro spark__quick_number(text) %}xxhash64({{ text }}){% endmacro %}
 
-{#- The form of a vendor's cell that is no key. Engines write small letters each in its way, so DuckDB lands the forms that Spark reads. -#}
-{% macro text_form(v, cell, forms) %}{{ return(adapter.dispatch('text_form', 'crm_merge')(v, cell, forms)) }}{% endmacro %}
-{% macro duckdb__text_form(v, cell, forms) %}{{ hash_number(comparison_form(cell)) }}{% endmacro %}
-{% macro spark__text_form(v, cell, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
+{#- The form of a vendor's cell that holds no keys: as it was landed, null where it was not; and what was landed, or else what the cell says. Engines write small letters each in its
+    way, so DuckDB lands the forms that Spark reads. -#}
+{% macro landed_form(v, forms) %}{{ return(adapter.dispatch('landed_form', 'crm_merge')(v, forms)) }}{% endmacro %}
+{% macro duckdb__landed_form(v, forms) %}cast(null as bigint){% endmacro %}
+{% macro spark__landed_form(v, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
 
-{#- A join with the forms that were landed, where text_form reads them. -#}
+{% macro form_or_landed(landed, cell) %}{{ return(adapter.dispatch('form_or_landed', 'crm_merge')(landed, cell)) }}{% endmacro %}
+{% macro duckdb__form_or_landed(landed, cell) %}{{ 'coalesce(' ~ landed ~ ', ' if 'null' not in landed }}{{ hash_number(comparison_form(cell)) }}{{ ')' if 'null' not in landed }}{% endmacro %}
+{% macro spark__form_or_landed(landed, cell) %}{{ landed }}{% endmacro %}
+
+{#- A join with the forms that were landed, where landed_form reads them. -#}
 {% macro with_landed_forms(forms, record) %}{{ return(adapter.dispatch('with_landed_forms', 'crm_merge')(forms, record)) }}{% endmacro %}
 {% macro duckdb__with_landed_forms(forms, record) %}{% endmacro %}
-{% macro spark__with_landed_forms(forms, record) %}inner join {{ ref('stg_forms') }} as {{ forms }} on {{ record }} = {{ forms }}.record{% endmacro %}
+{% macro spark__with_landed_forms(forms, record) %}inner join {{ landed_forms(merge_plan()) }} as {{ forms }} on {{ record }} = {{ forms }}.record{% endmacro %}
+
+{#- The form of the CRM's own cell that holds no keys, of the column that vendors call so: of its text in `original`, or as it was landed. -#}
+{% macro original_form(v, header, original, forms) %}{{ return(adapter.dispatch('original_form', 'crm_merge')(v, header, original, forms)) }}{% endmacro %}
+{% macro duckdb__original_form(v, header, original, forms) %}
+  {%- set cell = original ~ '.' ~ sql_name(header.header) -%}
+  {{ form_of(cell, 'not ' ~ is_blank(cell, header.is_name)) }}
+{%- endmacro %}
+{% macro spark__original_form(v, header, original, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
 
 {#- The rows of a table that was written in an order, with the place of each in it, _merge_position: 1, 2, 3 … -#}
 {% macro in_stored_order(relation) %}{{ return(adapter.dispatch('in_stored_order', 'crm_merge')(relation)) }}{% endmacro %}
@@ -87,6 +100,11 @@
 {% macro parquet_folders(folder) %}{{ return(adapter.dispatch('parquet_folders', 'crm_merge')(folder)) }}{% endmacro %}
 {% macro duckdb__parquet_folders(folder) %}read_parquet({{ sql_path(folder) }} || '/*/*.parquet', hive_partitioning = false){% endmacro %}
 {% macro spark__parquet_folders(folder) %}parquet.{{ sql_name(folder ~ '/*/*.parquet') }}{% endmacro %}
+
+{#- Of a query that is asked for twice: read what it reads again, and do not keep its rows meanwhile. -#}
+{% macro read_again() %}{{ return(adapter.dispatch('read_again', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__read_again() %}not materialized{% endmacro %}
+{% macro spark__read_again() %}{% endmacro %}
 
 {#- Is a number in a list? -#}
 {% macro list_holds(list, number) %}{{ return(adapter.dispatch('list_holds', 'crm_merge')(list, number)) }}{% endmacro %}

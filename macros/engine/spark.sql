@@ -47,7 +47,7 @@
 {#- Files are landed already. -#}
 {% macro spark__land_files() %}{% endmacro %}
 {% macro spark__land_forms() %}{% endmacro %}
-{% macro spark__forms_of_shape(shape, plan) %}{{ rows_of_shape(shape, plan, 'forms') }}{% endmacro %}
+{% macro spark__names_of_shape(shape, plan) %}{{ rows_of_shape(shape, plan, 'forms') }}{% endmacro %}
 {% macro spark__land_assertions() %}{% endmacro %}
 {% macro spark__read_reference(seed, column, where) %}
   {%- do exceptions.raise_compiler_error('crm-merge: ' ~ seed ~ '.' ~ column ~ ' was not landed with the plan; please report this') -%}

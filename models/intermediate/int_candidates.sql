@@ -11,14 +11,12 @@ select
   {%- for v in plan.vendor %},
   s.{{ sql_name(v.column) }}
   {%- if v.key_type %},
-  k_{{ v.index }}.form as {{ sql_name('_merge_form_' ~ v.column) }}
+  k_{{ v.key_type }}.form_{{ v.index }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- elif v.column in compared %},
   s.{{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
   {%- endfor %}
 from {{ ref('stg_enriched') }} as s
 inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
-{%- for v in plan.vendor if v.key_type %}
-left join ({{ landed_key_forms(v, plan, 'records') }}) as k_{{ v.index }} on s._merge_ord = k_{{ v.index }}.record
-{%- endfor %}
+{{ with_key_forms(plan.vendor, plan, 'records', 's._merge_ord') }}
 where {{ within('records', 's._merge_ord') }} and {{ within('records', 'e.record') }} and not e.is_quarantined

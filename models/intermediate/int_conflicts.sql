@@ -9,7 +9,7 @@ with differing as (
     {%- for v in plan.vendor %}
     {%- set value = 'r.' ~ sql_name(v.column) %},
     case when g._merge_differs_{{ v.index }} then {{ value }} end as value_{{ v.index }},
-    case when g._merge_differs_{{ v.index }} and {{ value }} is not null then {{ 'r.' ~ sql_name('_merge_form_' ~ v.column) if v.key_type else text_form(v, value, 's') }} end as form_{{ v.index }},
+    {{ 'r.' ~ sql_name('_merge_form_' ~ v.column) if v.key_type else landed_form(v, 's') }} as form_{{ v.index }},
     cast({{ 'null' if own_fold(v) else 'r.' ~ rank_column(v) }} as decimal(38, 0)) as rank_{{ v.index }},
     coalesce(g.{{ sql_name('_merge_ord_' ~ v.column) }} = r._merge_ord, false) as won_{{ v.index }}
     {%- endfor %}
@@ -28,7 +28,7 @@ candidates as (
     cast(substr(place, 2) as int) as column_number,
     _merge_ord as record,
     _merge_vendor as vendor_number,
-    form,
+    {{ form_or_landed('form', 'value') }} as form,
     value,
     candidate_rank,
     is_winner
@@ -40,7 +40,7 @@ candidates as (
       {%- endfor %}
     )
   )
-  where form is not null
+  where value is not null
 ),
 
 -- what differs may still say the same

@@ -1,22 +1,34 @@
 {{ config(materialized='in_parts', over='entities', in_files=true, finer='disputes') }}
 {%- set plan = merge_plan() %}
--- an entity of one row is that row: there is nothing to choose
-with single as (
+with rows_of_entities as {{ read_again() }} (
   select
-    r._merge_entity,
-    r._merge_n_records,
-    r._merge_vendor as _merge_first_vendor,
-    r._merge_vendor as _merge_last_vendor
-    {%- for v in plan.vendor %}
-    {%- set has_value = 'r.' ~ sql_name(v.column) ~ ' is not null' %},
-    r.{{ sql_name(v.column) }},
-    case when {{ has_value }}{{ ' or r.' ~ rank_column(v) ~ ' is not null' if survives_whole(v) }} then r._merge_ord end as {{ sql_name('_merge_ord_' ~ v.column) }},
-    case when {{ has_value }} then r._merge_vendor end as _merge_first_vendor_{{ v.index }},
-    case when {{ has_value }} then r._merge_vendor end as _merge_last_vendor_{{ v.index }},
-    false as _merge_differs_{{ v.index }}
+    r.*
+    {%- for v in plan.vendor %},
+    case when r.{{ sql_name(v.column) }} is not null then r._merge_vendor end as vendor_{{ v.index }},
+    {{ number_of_cell(v) }} as number_{{ v.index }}
+    {%- if not own_fold(v) and not survives_whole(v) %},
+    {{ rank_of_value(v) }} as rank_{{ v.index }}
+    {%- endif %}
     {%- endfor %}
   from {{ ref('int_ranked') }} as r
-  where {{ part_of('r._merge_entity') }} and r._merge_n_records = 1
+  where {{ part_of('r._merge_entity') }}
+),
+
+-- an entity of one row is that row: there is nothing to choose
+single as (
+  select
+    _merge_entity,
+    _merge_n_records,
+    _merge_vendor as _merge_first_vendor,
+    _merge_vendor as _merge_last_vendor
+    {%- for v in plan.vendor %},
+    {{ sql_name(v.column) }},
+    case when vendor_{{ v.index }} is not null{{ ' or ' ~ rank_column(v) ~ ' is not null' if survives_whole(v) }} then _merge_ord end as {{ sql_name('_merge_ord_' ~ v.column) }},
+    vendor_{{ v.index }} as _merge_only_vendor_{{ v.index }},
+    false as _merge_differs_{{ v.index }}
+    {%- endfor %}
+  from rows_of_entities
+  where _merge_n_records = 1
 ),
 
 chosen as (
@@ -26,16 +38,14 @@ chosen as (
     min(r._merge_vendor) as _merge_first_vendor,
     max(r._merge_vendor) as _merge_last_vendor
     {%- for v in plan.vendor %}
-    {%- set winner = survivor(v) %}
-    {%- set vendor = 'case when r.' ~ sql_name(v.column) ~ ' is not null then r._merge_vendor end' %},
+    {%- set winner = survivor(v, 'r.rank_' ~ v.index) %},
     {{ winner.value }} as {{ sql_name(v.column) }},
     {{ winner.ord }} as {{ sql_name('_merge_ord_' ~ v.column) }},
-    min({{ vendor }}) as _merge_first_vendor_{{ v.index }},
-    max({{ vendor }}) as _merge_last_vendor_{{ v.index }},
-    {{ cells_differ(v) }} as _merge_differs_{{ v.index }}
+    {{ only_one('r.vendor_' ~ v.index) }} as _merge_only_vendor_{{ v.index }},
+    coalesce(min(r.number_{{ v.index }}) <> max(r.number_{{ v.index }}), false) as _merge_differs_{{ v.index }}
     {%- endfor %}
-  from {{ ref('int_ranked') }} as r
-  where {{ part_of('r._merge_entity') }} and r._merge_n_records > 1
+  from rows_of_entities as r
+  where r._merge_n_records > 1
   group by r._merge_entity
 ),
 

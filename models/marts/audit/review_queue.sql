@@ -36,8 +36,7 @@ names as (
     n.surname,
     n.given
   from {{ ref('int_refused_keys') }} as r
-  inner join {{ ref('stg_forms') }} as n on r.record = n.record
-  where n.surname is not null
+  inner join {{ ref('stg_names') }} as n on r.record = n.record
 ),
 
 first_of_name as (
@@ -243,7 +242,7 @@ evidence as (
     k.record,
     concat_ws('; ', k.keys, case when n.surname is not null then concat('name ', concat_ws(' ', nullif(n.given, ''), n.surname)) end) as evidence
   from keys_shown as k
-  inner join {{ ref('stg_forms') }} as n on k.record = n.record
+  left join {{ ref('stg_names') }} as n on k.record = n.record
 ),
 
 refused_values as (
