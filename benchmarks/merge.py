@@ -44,7 +44,12 @@ SKEWS = {  # rows of the smaller of the two sizes
     "long_cells": 10_000,
 }
 SCRIPTS_OF = {"plain": ["workload.py"], "real": ["wide.py"]}
-DISK = {"wide": 30_000, "long_cells": 300_000, "forty": 12_000, "real": 20_000}  # bytes that a row of the CRM takes in all; else:
+DISK = {
+    "wide": 30_000,
+    "long_cells": 300_000,
+    "forty": 12_000,
+    "real": 20_000,
+}  # bytes that a row of the CRM takes in all; else:
 DISK_OF_A_ROW = 3_500
 
 
@@ -494,7 +499,9 @@ def main() -> None:
     """Measures what is asked for and renews the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=size, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
-    parser.add_argument("--only", nargs="+", default=[], help="a to k, s, options, curve, skew, or one skew by its name")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="a to k, s, options, curve, skew, or one skew by its name"
+    )
     parser.add_argument("--subjects", nargs="+", default=CURVE, choices=CURVE, help="who is on the curve")
     parser.add_argument("--runs", type=int, help="how often; else 5 up to a million rows, then 2, skew 1")
     parser.add_argument("--folder", type=Path, help="where to work; else a temporary folder")

@@ -35,7 +35,9 @@ def hot_key(file: str, email: str) -> str:
 def wide(file: str, email: str, width: int = WIDTH) -> str:
     """Attributes up to the width: a… in all files, b… in vendors' alone."""
     more = width - (12 if file == "crm" else 10)
-    names = [f"a{c}" if file == "crm" or (width == WIDTH and c < WIDTH // 2) else f"b{c}" for c in range(more)]
+    names = [
+        f"a{c}" if file == "crm" or (width == WIDTH and c < WIDTH // 2) else f"b{c}" for c in range(more)
+    ]
     blank = 2 if file == "crm" else 3
     return "*, " + ", ".join(
         f"case when hash(n * 1000 + {c}) % {blank} = 0 then '' else '{name} ' || n % 1000 end as {name}"

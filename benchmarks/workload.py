@@ -39,7 +39,9 @@ def write(n: int, folder: Path, shares: Sequence[float] = (0.6, 0.6, 0.6)) -> No
         """SQL of the phone number of person i, as Python's format says where its three parts go."""
         area = f"cast(case when {i} < 8000000 then 212 else 415 end as varchar)"
         exchange = f"lpad(cast(200 + ({i} // 10000) % 800 as varchar), 3, '0')"
-        return form.format(f"' || {area} || '", f"' || {exchange} || '", f"' || lpad(cast({i} % 10000 as varchar), 4, '0')")
+        return form.format(
+            f"' || {area} || '", f"' || {exchange} || '", f"' || lpad(cast({i} % 10000 as varchar), 4, '0')"
+        )
 
     names = f"""'First' || {pick(1, 5000)} as "First Name", 'Last' || {pick(2, 20000)} as "Last Name\""""
     address = "'user' || i || '@corp' || (i % 50000) || '.com'"

@@ -36,12 +36,6 @@
 {% macro rows_of_keys(plan, name) %}{{ return(parquet_folders(folder_of_keys(plan, name))) }}{% endmacro %}
 
 
-{% macro cells_at(header, shape, plan) %}
-  {#- The cells of its key type that a column of a shape is among. -#}
-  {%- for cells in plan.cells if cells.kind == header.key_type and cells.is_name == header.is_name and shape.number in cells.shapes | map(attribute='number') -%}{%- do return(cells) -%}{%- endfor -%}
-{% endmacro %}
-
-
 {% macro landed_sources(cells, plan) %}
   {#- {number of a shape: SQL of its rows}, with `record` and the cells. -#}
   {%- set sources = {} -%}

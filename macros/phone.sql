@@ -13,16 +13,16 @@
   {%- set u = cell ~ '_digits' -%}
   {%- set own, rest = cell ~ '_own', cell ~ '_rest' -%}
   {%- set readings = phone_readings_of_row(own, rest, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
-  {#- Most numbers are the first or second reading, so each reading is made only of what none before it has found: the last looks for the trunk prefixes of the
-      whole world. -#}
-  {%- set stages = [] -%}
-  {%- set found = namespace(number=none) -%}
+  {#- Most numbers are the first or second reading. So a reading is made only of what none found that was tried by then: the last looks for the trunk prefixes of the
+      whole world. A stage has the number by one reading, and the reading after it. -#}
+  {%- set stages = [{}] -%}
+  {%- set found = namespace(before=none, number=none) -%}
   {%- for reading in readings -%}
     {%- set name, number = cell ~ '_reading_' ~ loop.index, cell ~ '_number_' ~ loop.index -%}
     {%- set valid = 'case when ' ~ (phone_valid_in(reading.code, name, regions) if reading.code else phone_valid(name, regions)) ~ ' then ' ~ name ~ ' end' -%}
-    {%- do stages.append({name: 'case when ' ~ found.number ~ ' is null then ' ~ reading.sql ~ ' end' if found.number else reading.sql}) -%}
+    {%- do stages[-1].update({name: 'case when ' ~ found.before ~ ' is null then ' ~ reading.sql ~ ' end' if found.before else reading.sql}) -%}
     {%- do stages.append({number: 'coalesce(' ~ found.number ~ ', ' ~ valid ~ ')' if found.number else valid}) -%}
-    {%- set found.number = number -%}
+    {%- set found.before, found.number = found.number, number -%}
   {%- endfor -%}
   {%- do return([{u: phone_digits(cell)}] + ([{own: phone_own_digits(u, row_region)}, {rest: phone_rest(own, row_region)}] if row_region else []) + stages + [
     {(cell ~ '_phone'): 'case when ' ~ found.number ~ " is not null then ['+' || " ~ found.number ~ '] when ' ~ is_mangled_number(cell) ~ ' then [lower(' ~ trimmed(cell) ~ ')] else [] end'},

@@ -251,7 +251,9 @@ def test_a_merge_of_an_older_version_is_compared(merged, tmp_path):
     parts = tmp_path / "old" / ".crm-merge" / "parts"
     with duckdb.connect(str(merged["first"] / "merge.duckdb"), read_only=True) as connection:
         for relation in ("merged_result", "int_cells"):
-            connection.execute(f"copy (from {relation}) to '{parts}/{relation}.0000000.parquet' (format parquet)")
+            connection.execute(
+                f"copy (from {relation}) to '{parts}/{relation}.0000000.parquet' (format parquet)"
+            )
     (parts / "int_result.0000000.parquet").unlink()
     with duckdb.connect(str(tmp_path / "old" / "merge.duckdb")) as connection:
         connection.execute("drop view int_result")
@@ -482,7 +484,7 @@ def test_what_is_no_finished_merge(merged, tmp_path, broken, said):
         shutil.copytree(merged["first"], place)
         changes = {
             "unfinished": "drop view merged_result",
-            "stale": f"copy (from merged_result where Id <> '2') to '{place}/.crm-merge/parts/merged_result.0000000.parquet'",
+            "stale": f"copy (from int_result where Id <> '2') to '{place}/.crm-merge/parts/int_result.0000000.parquet'",
             "earlier": "alter table stg_columns drop column is_record_id",
         }
         with duckdb.connect(str(place / "merge.duckdb")) as connection:

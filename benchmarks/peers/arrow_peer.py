@@ -19,15 +19,26 @@ import pyarrow.parquet as pq
 
 EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 BLANK = pa.array(["", "-", "n/a", "na", "nan", "none", "null", "unknown"])
-FILLS = {"work_email": "Email", "phone": "Phone", "linkedin_url": "LinkedIn", "title": "Title", "city": "City"}
+FILLS = {
+    "work_email": "Email",
+    "phone": "Phone",
+    "linkedin_url": "LinkedIn",
+    "title": "Title",
+    "city": "City",
+}
 NEW = ["industry", "vendor_id", "employees"]
 
 
 def to_parquet(path: Path, to: Path) -> None:
     """Writes a CSV file as Parquet, all text."""
     header = path.open(encoding="utf-8").readline().rstrip("\r\n").split(",")
-    options = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in header}, strings_can_be_null=False)
-    with pyarrow.csv.open_csv(path, convert_options=options) as rows, pq.ParquetWriter(to, rows.schema) as file:
+    options = pyarrow.csv.ConvertOptions(
+        column_types={name: pa.string() for name in header}, strings_can_be_null=False
+    )
+    with (
+        pyarrow.csv.open_csv(path, convert_options=options) as rows,
+        pq.ParquetWriter(to, rows.schema) as file,
+    ):
         for batch in rows:
             file.write_batch(batch)
 
@@ -52,19 +63,27 @@ def merge(folder: Path, out: Path) -> None:
     for path in folder.glob("*.csv"):
         to_parquet(path, scratch / f"{path.stem}.parquet")
     given = [*FILLS, *NEW]
-    vendors = pa.concat_tables(pq.read_table(path, columns=given) for path in sorted(scratch.glob("v*.parquet")))
-    vendors = pa.table({"key": key(vendors["work_email"])} | {column: value(vendors[column]) for column in given})
+    vendors = pa.concat_tables(
+        pq.read_table(path, columns=given) for path in sorted(scratch.glob("v*.parquet"))
+    )
+    vendors = pa.table(
+        {"key": key(vendors["work_email"])} | {column: value(vendors[column]) for column in given}
+    )
     vendors = vendors.filter(pc.is_valid(vendors["key"]))
     # on one thread: else the first of a group is any of it
     skip = pc.ScalarAggregateOptions(skip_nulls=True)
-    people = vendors.group_by("key", use_threads=False).aggregate([(column, "first", skip) for column in given])
+    people = vendors.group_by("key", use_threads=False).aggregate(
+        [(column, "first", skip) for column in given]
+    )
     del vendors
     crm = pq.read_table(scratch / "crm.parquet")
     crm = crm.append_column("key", key(crm["Email"])).append_column("n", pa.array(range(len(crm))))
     merged = crm.join(people, "key", join_type="left outer").sort_by("n")
     source = {header: f"{column}_first" for column, header in FILLS.items()}
     cells = {
-        name: pc.if_else(pc.not_equal(pc.utf8_trim_whitespace(merged[name]), ""), merged[name], merged[source[name]])
+        name: pc.if_else(
+            pc.not_equal(pc.utf8_trim_whitespace(merged[name]), ""), merged[name], merged[source[name]]
+        )
         if name in source
         else merged[name]
         for name in crm.column_names[:-2]

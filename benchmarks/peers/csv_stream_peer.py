@@ -15,7 +15,13 @@ from pathlib import Path
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 BLANK = {"", "-", "n/a", "na", "nan", "none", "null", "unknown"}
-FILLS = {"work_email": "Email", "phone": "Phone", "linkedin_url": "LinkedIn", "title": "Title", "city": "City"}
+FILLS = {
+    "work_email": "Email",
+    "phone": "Phone",
+    "linkedin_url": "LinkedIn",
+    "title": "Title",
+    "city": "City",
+}
 NEW = ["industry", "vendor_id", "employees"]
 
 
@@ -43,7 +49,10 @@ def merge(folder: Path, out: Path) -> None:
                         person[n] = row[place]
     part = out.with_suffix(".part")
     nobody: list[str | None] = [None] * len(given)
-    with (folder / "crm.csv").open(newline="", encoding="utf-8") as file, part.open("w", newline="", encoding="utf-8") as to:
+    with (
+        (folder / "crm.csv").open(newline="", encoding="utf-8") as file,
+        part.open("w", newline="", encoding="utf-8") as to,
+    ):
         rows, written = csv.reader(file), csv.writer(to, lineterminator="\n")
         header = next(rows)
         email = header.index("Email")

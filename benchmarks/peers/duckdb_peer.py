@@ -15,7 +15,13 @@ import duckdb
 
 EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
 BLANK = "('', '-', 'n/a', 'na', 'nan', 'none', 'null', 'unknown')"
-FILLS = {"work_email": "Email", "phone": "Phone", "linkedin_url": "LinkedIn", "title": "Title", "city": "City"}
+FILLS = {
+    "work_email": "Email",
+    "phone": "Phone",
+    "linkedin_url": "LinkedIn",
+    "title": "Title",
+    "city": "City",
+}
 NEW = ["industry", "vendor_id", "employees"]
 
 
@@ -35,7 +41,10 @@ def merge(folder: Path, out: Path, on_disk: bool) -> None:
     scratch = out.with_suffix(".scratch")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    settings = {"threads": int(os.environ.get("DUCKDB_THREADS", os.cpu_count() or 1)), "temp_directory": str(scratch)}
+    settings = {
+        "threads": int(os.environ.get("DUCKDB_THREADS", os.cpu_count() or 1)),
+        "temp_directory": str(scratch),
+    }
     if limit := os.environ.get("DUCKDB_MEMORY_LIMIT"):
         settings["memory_limit"] = limit
     connection = duckdb.connect(scratch / "peer.duckdb" if on_disk else ":memory:", config=settings)
@@ -44,8 +53,13 @@ def merge(folder: Path, out: Path, on_disk: bool) -> None:
     for k, path in enumerate(sorted(folder.glob("v*.csv"))):
         rows = f"select {k} as k, n, {key('work_email')} as key, {', '.join(given)} from {read(path)}"
         connection.execute(f"{'insert into vendors' if k else 'create table vendors as'} {rows}")
-    firsts = ", ".join(f"arg_min({column}, k * 4294967296 + n) filter (lower(trim({column})) not in {BLANK}) as {column}" for column in given)
-    connection.execute(f"create table people as select key, {firsts} from vendors where key is not null group by key")
+    firsts = ", ".join(
+        f"arg_min({column}, k * 4294967296 + n) filter (lower(trim({column})) not in {BLANK}) as {column}"
+        for column in given
+    )
+    connection.execute(
+        f"create table people as select key, {firsts} from vendors where key is not null group by key"
+    )
     headers = [row[0] for row in connection.execute("describe crm").fetchall()][:-2]
     source = {header: column for column, header in FILLS.items()}
     cells = [

@@ -18,7 +18,13 @@ import psycopg
 
 EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 BLANK = "('', '-', 'n/a', 'na', 'nan', 'none', 'null', 'unknown')"
-FILLS = {"work_email": "Email", "phone": "Phone", "linkedin_url": "LinkedIn", "title": "Title", "city": "City"}
+FILLS = {
+    "work_email": "Email",
+    "phone": "Phone",
+    "linkedin_url": "LinkedIn",
+    "title": "Title",
+    "city": "City",
+}
 NEW = ["industry", "vendor_id", "employees"]
 
 
@@ -33,10 +39,14 @@ def copy_in(connection: psycopg.Connection, table: str, path: Path, serial: str)
     with path.open("rb") as file:
         headers = file.readline().decode().rstrip("\r\n").split(",")
         columns = ", ".join(f'"{header}" text' for header in headers)
-        connection.execute(f"create temp table {table} ({columns}, n bigint generated always as identity ({serial}))")
+        connection.execute(
+            f"create temp table {table} ({columns}, n bigint generated always as identity ({serial}))"
+        )
         names = ", ".join(f'"{header}"' for header in headers)
         # null as a text that no cell is: blank cells are texts
-        with connection.cursor().copy(f"copy {table} ({names}) from stdin (format csv, null 'no such text')") as copy:
+        with connection.cursor().copy(
+            f"copy {table} ({names}) from stdin (format csv, null 'no such text')"
+        ) as copy:
             while block := file.read(1 << 20):
                 copy.write(block)
     return headers
@@ -51,7 +61,8 @@ def merge(connection: psycopg.Connection, folder: Path, out: Path) -> None:
         copy_in(connection, f"v{k}", path, f"start {k * 1_000_000_000 + 1}")
         parts.append(f"select n, {key('work_email')} as key, {', '.join(given)} from v{k}")
     firsts = ", ".join(
-        f"(array_agg({column} order by n) filter (where lower(btrim({column})) not in {BLANK}))[1] as {column}" for column in given
+        f"(array_agg({column} order by n) filter (where lower(btrim({column})) not in {BLANK}))[1] as {column}"
+        for column in given
     )
     connection.execute(
         f"create temp table people as select key, {firsts} from ({' union all '.join(parts)}) as v where key is not null group by key"

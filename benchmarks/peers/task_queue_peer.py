@@ -57,7 +57,10 @@ def merge_bucket(scratch: Path, folder: Path, bucket: int) -> None:
     email = header.index("Email") + 1
     fills = [header.index(column) + 1 for column in FILLS.values()]
     nobody: list[str | None] = [None] * len(GIVEN)
-    with (scratch / f"crm-{bucket}").open(newline="", encoding="utf-8") as file, (scratch / f"out-{bucket}").open("w", newline="", encoding="utf-8") as to:
+    with (
+        (scratch / f"crm-{bucket}").open(newline="", encoding="utf-8") as file,
+        (scratch / f"out-{bucket}").open("w", newline="", encoding="utf-8") as to,
+    ):
         written = csv.writer(to, lineterminator="\n")
         for row in csv.reader(file):
             person = people.get(key(row[email]) or "", nobody)
@@ -79,9 +82,16 @@ def merge(folder: Path, out: Path) -> None:
     buckets = max(lines // ROWS_OF_A_TASK, 1)
     workers = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     with ProcessPoolExecutor(workers) as pool:
-        files = [(folder / "crm.csv", "Email"), *((path, "work_email") for path in sorted(folder.glob("v*.csv")))]
+        files = [
+            (folder / "crm.csv", "Email"),
+            *((path, "work_email") for path in sorted(folder.glob("v*.csv"))),
+        ]
         list(pool.map(cut, *zip(*((path, scratch, column, buckets) for path, column in files), strict=True)))
-        list(pool.map(merge_bucket, *zip(*((scratch, folder, bucket) for bucket in range(buckets)), strict=True)))
+        list(
+            pool.map(
+                merge_bucket, *zip(*((scratch, folder, bucket) for bucket in range(buckets)), strict=True)
+            )
+        )
     part = out.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as to:
         to.write(",".join([header, *NEW]) + "\n")

@@ -1,4 +1,3 @@
--- depends_on: {{ ref('int_matches') }}
 {{ config(materialized='in_parts', into='entities', into_key='entity') }}
 {%- set plan = merge_plan() %}
 {%- set kinds = [] %}
