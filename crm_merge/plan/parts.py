@@ -11,6 +11,8 @@ from typing import Any
 from crm_merge.plan.model import Plan, Widths
 from crm_merge.spec.names import Names
 
+# bytes of a part, whatever the limit: with 4 GB a million rows in one part took a tenth longer than in three, since their tables fit no cache
+MOST_ROOM = 320_000_000
 RECORDS = 4_294_967_296  # a record is file * 2^32 + row
 ALL_ROWS = 1_000_000_000  # a part of so many rows is not limited by them
 
@@ -24,7 +26,7 @@ def bytes_held(size: int) -> int:
 def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     """Returns the bytes that rows, entities and parts may have in memory. ``limit``: DuckDB's memory limit in bytes; ``most_rows``: the most
     rows of a part."""
-    room = int(limit * 0.4)
+    room = min(int(limit * 0.4), MOST_ROOM)
     vendors = [file["row_bytes"] for file in plan.files if file["k"]]
     columns = len(plan.crm) + len(plan.vendor)
     vendor = max((size + bytes_held(size) for size in vendors), default=0)
@@ -45,7 +47,7 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
         ),
         # of each original its row and what it takes of the entities, where each cell comes from, and buffers of each column, of which many take
         # more than their rows
-        original=original + bytes_held(original) + vendor + 40 * len(plan.vendor) + buffers(columns),
+        original=original + bytes_held(original) + vendor + 16 * len(plan.vendor) + buffers(columns),
         buffers=buffers(columns),
         newcomer=vendor + 24 * len(plan.vendor) + 400,
         # rows that are said to be the same are held whole
@@ -83,10 +85,11 @@ def settled(plan: Plan, of: Widths) -> dict[str, dict[str, Any]]:
     if of.rows_are_large:
         return {}
     step = max(of.room // of.original, 100)
+    kinds = {column.key_type for column in plan.vendor if column.key_type}
     originals = list(range(1, max(plan.files[0]["physical_rows"], 1) + 1, step))
     return {
-        # what is sorted into parts of entities at once: about 100 bytes of each record
-        "records": stretches(plan.files[1:], max(of.room // 100, 1000)),
+        # what is sorted into parts of entities at once: about 100 bytes of each record, and what its keys say, which is joined to it
+        "records": stretches(plan.files[1:], max(of.room // (100 + 80 * len(kinds)), 1000)),
         "rows": stretches(plan.files, max(of.room // of.any_row, 1000)),
         "originals": {"n": len(originals), "firsts": originals},
     }
