@@ -291,8 +291,8 @@ class Bench:
                     [str(self.peers_python), script, str(self.source(run)), str(output), *options], run, log
                 )
                 return found | {"seconds": round(float(found.pop("last")), 3)}
-            if run.program.startswith("dbt_"):
-                return self.dbt(run, place, log)
+            if run.program == "dbt_one":
+                return self.one_model(run, place, log)
             if run.program == "whole":
                 return self.whole(run, place, output, log)
             command = [sys.executable, str(BENCH / "core.py"), str(self.source(run) / "spec.yml"), str(place)]
@@ -333,27 +333,12 @@ class Bench:
             "nodes": seconds_of_nodes(place / "logs" / "dbt.log"),
         }
 
-    def dbt(self, run: Run, place: Path, log: Path) -> dict[str, Any]:
-        """``dbt run`` twice, the second time measured: it finds the project parsed."""
+    def one_model(self, run: Run, place: Path, log: Path) -> dict[str, Any]:
+        """``dbt run`` of a project of one model, twice, the second time measured: it finds the project parsed."""
         place.mkdir()
-        project, select = PROJECT, []
-        variables: dict[str, Any] = {}
-        if run.program == "dbt_one":
-            project = place / "one"
-            write_one_model(project)
-        else:
-            source = self.source(run)
-            variables = {
-                "merge": {
-                    "original": {"path": str(source / "crm.csv")},
-                    "enriched": [{"name": f"v{k}", "path": str(source / f"v{k}.csv")} for k in range(3)],
-                    "match_on": run.match_on.split(","),
-                    "region": "US",
-                }
-            }
-            select = ["--select", "+merged_result", "+file_summary"] if run.program == "dbt_core" else []
-        arguments = ["run", *select, "--project-dir", str(project), "--vars", json.dumps(variables)]
-        arguments += ["--profiles-dir", str(project if run.program == "dbt_one" else project / "profiles")]
+        project = place / "one"
+        write_one_model(project)
+        arguments = ["run", "--project-dir", str(project), "--profiles-dir", str(project)]
         arguments += ["--target-path", str(place / "target"), "--log-path", str(place / "logs")]
         command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments]
         environment = self.environment(run) | {"CRM_MERGE_DIR": str(place)}

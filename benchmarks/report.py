@@ -82,6 +82,8 @@ def verdict(ratio: float | None, must: float | None, aim: float | None) -> str:
     """How a ratio stands to what it must be and what is aimed at."""
     if ratio is None:
         return "not measured"
+    if must is None:
+        return "–"
     if must is not None and ratio > must:
         return "**missed**"
     return "aim reached" if aim is not None and ratio <= aim else "kept"

@@ -21,7 +21,25 @@ enriched:
 {files}match_on: [email]
 region: US
 """
-MOST = 13_000_000
+AREAS = [
+    212,
+    415,
+    305,
+    312,
+    213,
+    617,
+    202,
+    206,
+    404,
+    602,
+    702,
+    713,
+    214,
+    303,
+    503,
+    612,
+]  # eight million numbers each
+MOST = 106_000_000
 
 
 def pick(seed: int, modulus: int) -> str:
@@ -32,12 +50,12 @@ def pick(seed: int, modulus: int) -> str:
 def write(n: int, folder: Path, shares: Sequence[float] = (0.6, 0.6, 0.6)) -> None:
     """Writes crm.csv, v0.csv, v1.csv, v2.csv and spec.yml to the folder; a vendor file has its share of n rows."""
     if n > MOST:
-        raise ValueError(f"more than {MOST} rows would need a third area code for their phone numbers")
+        raise ValueError(f"more than {MOST} rows would need more area codes for their phone numbers")
     folder.mkdir(parents=True, exist_ok=True)
 
     def phone(i: str, form: str) -> str:
         """SQL of the phone number of person i, as Python's format says where its three parts go."""
-        area = f"cast(case when {i} < 8000000 then 212 else 415 end as varchar)"
+        area = f"cast({AREAS}[cast(1 + {i} // 8000000 as int)] as varchar)"
         exchange = f"lpad(cast(200 + ({i} // 10000) % 800 as varchar), 3, '0')"
         return form.format(
             f"' || {area} || '", f"' || {exchange} || '", f"' || lpad(cast({i} % 10000 as varchar), 4, '0')"

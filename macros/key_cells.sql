@@ -1,5 +1,5 @@
 {#- Keys in long form: all cells of a key type, of whatever file and column, are one relation, and one statement finds their keys. So what finds them,
-    which is large, stands in a merge once. Its Parquet file has a row for each cell that is filled:
+    which is large, stands in a merge once. Its Parquet files have a row for each cell that is filled:
 
       record, column_number   which cell: the row, and the number of the vendors' column, null if it is none of them
       tiers                   the tiers that the cell feeds
@@ -22,9 +22,9 @@
 {% macro write_keys(keys, folder) %}
   {#- Writes the keys of a type, a folder for each shape. In each the rows are nearly in order, so that a reader skips what it does not need; quite in order, writing them would take half
       as long again. -#}
-  {%- do run_statement('set partitioned_write_flush_threshold = 65536') -%}
-  {%- do run_statement('copy (' ~ keys ~ ') to ' ~ sql_text(folder) ~ ' (format parquet, partition_by (file), overwrite true, compression lz4, row_group_size 50000, preserve_order false)') -%}
-  {#- what reads them wants a file, also if there is no key; and not as the first, by which it reckons -#}
+  {%- do run_statement('set partitioned_write_flush_threshold = ' ~ (65536 if merge_plan().shapes | length <= 100 else 524288)) -%}
+  {%- do run_statement('copy (' ~ keys ~ ') to ' ~ sql_text(folder) ~ ' (format parquet, partition_by (file), overwrite true, compression lz4, row_group_size ' ~ [50000, [merge_plan().widths.most_rows, 2048] | max] | min ~ ', preserve_order false)') -%}
+  {#- a reader wants one file at least; it estimates by the first, which must not be an empty one -#}
   {%- do run_statement('copy (select cast(null as bigint) as record, cast(null as int) as column_number, cast(null as int[]) as tiers, cast(null as varchar[]) as keys, cast(null as boolean) as has_key, '
     ~ 'cast(null as bigint) as form, cast(null as varchar) as surname, cast(null as varchar) as given where 1 = 0) to ' ~ sql_text(folder ~ '/none') ~ ' (format parquet, per_thread_output true, overwrite true)') -%}
 {% endmacro %}

@@ -91,7 +91,7 @@
       select s.record as original_row, s.bytes + s.held + coalesce(t.bytes, 0) as bytes
       from sizes as s left join taken as t on s.record = t.original_row
     )' -%}
-  {%- do return(cut_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ plan.widths.buffers, plan)) -%}
+  {%- do return(cut_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ (plan.widths.buffers + 16 * (plan.vendor | length)), plan)) -%}
 {% endmacro %}
 
 

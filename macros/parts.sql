@@ -146,6 +146,8 @@
   {%- set target = this.incorporate(type='view') -%}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
   {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
+  {#- an older version may have kept its rows in files -#}
+  {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') -%}
   {%- do drop_other_type(target) -%}
   {%- call statement('main', auto_begin=false) -%}
     create or replace view {{ target }} as

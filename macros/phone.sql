@@ -13,8 +13,8 @@
   {%- set u = cell ~ '_digits' -%}
   {%- set own, rest = cell ~ '_own', cell ~ '_rest' -%}
   {%- set readings = phone_readings_of_row(own, rest, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
-  {#- Most numbers are the first or second reading. So a reading is made only of what none found that was tried by then: the last looks for the trunk prefixes of the
-      whole world. A stage has the number by one reading, and the reading after it. -#}
+  {#- Most numbers are the first or second reading. The others are made only where no number was found yet: the last looks for the trunk prefixes of the whole world.
+      A stage has the number that one reading gives, and the reading after it. -#}
   {%- set stages = [{}] -%}
   {%- set found = namespace(before=none, number=none) -%}
   {%- for reading in readings -%}

@@ -1,4 +1,4 @@
-{#- How the strategies' words become SQL: ranks in int_ranked, winners in int_enriched_consolidated. -#}
+{#- How the strategies' words become SQL: ranks in int_ranked, winners in int_golden. -#}
 
 {% macro strategy_column(v) %}
   {#- The `column` that a strategy macro sees: SQL for the cell and for what int_ranked knows of it. -#}

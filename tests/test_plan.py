@@ -213,7 +213,7 @@ def test_a_plan_is_landed_as_it_is():
 
 def widths(**more) -> Widths:
     return Widths(**{
-        "room": 1000, "most_rows": parts.ALL_ROWS, "entity": 10, "row": 10, "compared": 0, "original": 10, "buffers": 5, "newcomer": 10,
+        "room": 1000, "most_rows": parts.ALL_ROWS, "entity": 10, "row": 10, "id": 0, "compared": 0, "original": 10, "buffers": 5, "newcomer": 10,
         "any_row": 10, "rows_together": 5000, "rows_are_large": False,
     } | more)  # fmt: skip
 

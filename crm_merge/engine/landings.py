@@ -118,7 +118,7 @@ def landing_of(plan: dict[str, Any], k: int) -> dict[str, Any]:
 
 def clear(folder: Path, beginning: str = "") -> None:
     """Removes what was landed: rows, rejects and keys, or files whose names begin so."""
-    for name in [beginning] if beginning else ["rows_", "rejects_", "keys_"]:
+    for name in [beginning] if beginning else ["rows_", "rejects_", "keys_", "forms_"]:
         for path in folder.glob(f"{name}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -37,10 +37,12 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     return Widths(
         room=room,
         most_rows=most_rows,
-        # about 64 bytes per column of each entity of several rows: aggregates of texts can not spill
+        # about 96 bytes per column of each entity of several rows: aggregates of texts can not spill
         entity=64
-        + sum(64 + (200 if not c.group and c.strategy.name in names.folds else 0) for c in plan.vendor),
+        + sum(96 + (200 if not c.group and c.strategy.name in names.folds else 0) for c in plan.vendor),
         row=max((bytes_held(size) for size in vendors), default=0),
+        # what an entity of one row takes is its id, which is joined to it
+        id=80,
         # what strategies compare is joined to all candidates of a part at once
         compared=sum(
             80 * (name in names.needs_forms) + 100 * (name in names.needs_extremes) for name in alone
@@ -52,7 +54,7 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
         newcomer=vendor + 24 * len(plan.vendor) + 400,
         # rows that are said to be the same are held whole
         any_row=100 + max(file["row_bytes"] for file in plan.files),
-        rows_together=rows_together(longest + 24 * columns),
+        rows_together=rows_together(longest + 24 * columns, most_rows),
         rows_are_large=(
             most_rows < ALL_ROWS
             or longest > 2000
@@ -62,9 +64,10 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     )
 
 
-def rows_together(size: int) -> int:
-    """Returns how many rows of so many bytes a Parquet row group holds. DuckDB's own 122,880 rows of 100 columns took 8 s at 400 MB, not 0.6 s."""
-    return min(max(8_000_000 // max(size, 1), 2048), 50_000)
+def rows_together(size: int, most_rows: int = ALL_ROWS) -> int:
+    """Returns how many rows of so many bytes a Parquet row group holds, no more than a part has. DuckDB's own 122,880 rows of 100 columns took 8 s at
+    400 MB, not 0.6 s."""
+    return min(max(8_000_000 // max(size, 1), 2048), 50_000, max(most_rows, 2048))
 
 
 def is_small(plan: Plan, columns: int, room: int) -> bool:
@@ -127,7 +130,7 @@ def entities(of: Widths, files: int, measured: dict[str, Any]) -> dict[str, Any]
         held = measured["held"]
         compared = 2 * held
     ranked = compared + measured["all_rows"] * of.compared if of.compared else 0
-    sizes = (measured["several"] * of.entity + held, ranked)
+    sizes = (measured["several"] * of.entity + held, ranked, measured["all_rows"] * of.id)
     # one part is read from all files at once, and each of them takes memory
     fewest = 2 if files > 9 and measured["several_rows"] > 10_000 else 1
     return {"n": max(fewest, parts_for(max(sizes), rows, of.room, of.most_rows)), "firsts": None}

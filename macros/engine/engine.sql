@@ -46,7 +46,7 @@
 {% macro spark__landed_form(v, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
 
 {% macro form_or_landed(landed, cell) %}{{ return(adapter.dispatch('form_or_landed', 'crm_merge')(landed, cell)) }}{% endmacro %}
-{% macro duckdb__form_or_landed(landed, cell) %}{{ 'coalesce(' ~ landed ~ ', ' if 'null' not in landed }}{{ hash_number(comparison_form(cell)) }}{{ ')' if 'null' not in landed }}{% endmacro %}
+{% macro duckdb__form_or_landed(landed, cell) %}coalesce({{ landed }}, {{ hash_number(comparison_form(cell)) }}){% endmacro %}
 {% macro spark__form_or_landed(landed, cell) %}{{ landed }}{% endmacro %}
 
 {#- A join with the forms that were landed, where landed_form reads them. -#}
@@ -100,6 +100,11 @@
 {% macro parquet_folders(folder) %}{{ return(adapter.dispatch('parquet_folders', 'crm_merge')(folder)) }}{% endmacro %}
 {% macro duckdb__parquet_folders(folder) %}read_parquet({{ sql_path(folder) }} || '/*/*.parquet', hive_partitioning = false){% endmacro %}
 {% macro spark__parquet_folders(folder) %}parquet.{{ sql_name(folder ~ '/*/*.parquet') }}{% endmacro %}
+
+{#- The end of a query over rows that are stored in this order: a table that is made of them is written in it, too. -#}
+{% macro written_in_order_of(column) %}{{ return(adapter.dispatch('written_in_order_of', 'crm_merge')(column)) }}{% endmacro %}
+{% macro duckdb__written_in_order_of(column) %}{% endmacro %}
+{% macro spark__written_in_order_of(column) %}order by {{ column }}{% endmacro %}
 
 {#- Of a query that is asked for twice: read what it reads again, and do not keep its rows meanwhile. -#}
 {% macro read_again() %}{{ return(adapter.dispatch('read_again', 'crm_merge')()) }}{% endmacro %}

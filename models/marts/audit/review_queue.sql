@@ -237,12 +237,21 @@ keys_shown as (
   group by s.record
 ),
 
+names_shown as (
+  select
+    s.record,
+    n.surname,
+    n.given
+  from shown as s
+  inner join {{ ref('stg_names') }} as n on s.record = n.record
+),
+
 evidence as (
   select
     k.record,
     concat_ws('; ', k.keys, case when n.surname is not null then concat('name ', concat_ws(' ', nullif(n.given, ''), n.surname)) end) as evidence
   from keys_shown as k
-  left join {{ ref('stg_names') }} as n on k.record = n.record
+  left join names_shown as n on k.record = n.record
 ),
 
 refused_values as (

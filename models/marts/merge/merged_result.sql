@@ -16,3 +16,4 @@ select
   duplicate_in_original,
   match_explanation
 from {{ ref('int_result') }}
+{{ written_in_order_of('_merge_original_row') }}
