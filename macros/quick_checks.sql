@@ -23,21 +23,23 @@
   {%- if plan.vendor | selectattr('policy', 'equalto', 'replace') | list -%}{%- do return(none) -%}{%- endif -%}
   {%- set taken_into = {} -%}
   {%- for v in plan.vendor if v.header and not v.output -%}{%- do taken_into.update({v.header: v}) -%}{%- endfor -%}
-  {%- set own, put_back = ['_merge_row'], ['_merge_original_row'] -%}
-  {%- for h in plan.crm -%}
-    {%- set cell, v = sql_name(h.header), taken_into.get(h.header) -%}
-    {%- do own.append(cell) -%}
-    {%- do put_back.append('case when _merge_record_' ~ v.index ~ ' is not null then _merge_old_' ~ v.index ~ ' else ' ~ cell ~ ' end' if v else cell) -%}
-  {%- endfor -%}
+  {%- set own, put_back, cells = ['_merge_row as c0'], ['_merge_original_row as c0'], ['c0'] -%}
   {%- set shown = [] -%}
-  {%- for h in plan.crm -%}{%- do shown.append(sql_name(h.header)) -%}{%- endfor -%}
+  {%- for h in plan.crm -%}
+    {%- set cell, v, name = sql_name(h.header), taken_into.get(h.header), 'c' ~ loop.index -%}
+    {%- do cells.append(name) -%}
+    {%- do shown.append(cell) -%}
+    {%- do own.append(cell ~ ' as ' ~ name) -%}
+    {%- do put_back.append(('case when _merge_record_' ~ v.index ~ ' is not null then _merge_old_' ~ v.index ~ ' else ' ~ cell ~ ' end' if v else cell) ~ ' as ' ~ name) -%}
+  {%- endfor -%}
   {%- for v in plan.vendor if v.output -%}{%- do shown.append(sql_name(v.output)) -%}{%- endfor -%}
   {%- do return(
-    'with originals as (select count(*) as n, ' ~ digest_of_rows(own) ~ ' as digest from ' ~ ref('stg_original') ~ '),
-    undone as (select count(*) as n, ' ~ digest_of_rows(put_back) ~ ' as digest, ' ~ digest_of_rows(shown) ~ ' as shown from ' ~ ref('int_result') ~ '),
-    results as (select ' ~ digest_of_rows(shown) ~ ' as shown from ' ~ ref('merged_result') ~ ')
-    select o.n from originals as o cross join undone as u cross join results as r
-    where o.n <> u.n or o.digest is distinct from u.digest or u.shown is distinct from r.shown
+    'with originals as (select count(*) as n, ' ~ digest_of_rows(cells) ~ ' as digest from (select ' ~ own | join(', ') ~ ' from ' ~ ref('stg_original') ~ ') as cells),
+    undone as (select count(*) as n, ' ~ digest_of_rows(cells) ~ ' as digest from (select ' ~ put_back | join(', ') ~ ' from ' ~ ref('int_result') ~ ') as cells),
+    made as (select sum(hash(cells)) as digest from (select ' ~ shown | join(', ') ~ ' from ' ~ ref('int_result') ~ ') as cells),
+    shown as (select sum(hash(cells)) as digest from (select ' ~ shown | join(', ') ~ ' from ' ~ ref('merged_result') ~ ') as cells)
+    select o.n from originals as o cross join undone as u cross join made as m cross join shown as s
+    where o.n <> u.n or o.digest is distinct from u.digest or m.digest is distinct from s.digest
     union all
     select count(*) from ' ~ ref('int_result') ~ ' where ' ~ taken_wrongly(plan) ~ ' having count(*) > 0
     union all

@@ -15,7 +15,7 @@ select
   {%- for v in plan.vendor %},
   g.{{ sql_name(v.column) }},
   g.{{ sql_name('_merge_ord_' ~ v.column) }},
-  g._merge_only_vendor_{{ v.index }}
+  g._merge_only_{{ v.index }}
   {%- endfor %}
 from {{ ref('int_linked') }} as m
 inner join {{ ref('int_golden') }} as g on m.entity = g._merge_entity

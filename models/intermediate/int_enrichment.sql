@@ -8,7 +8,7 @@ with offers as (
   select
     c.*
     {%- for v in plan.vendor %},
-    case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end as _merge_place_{{ v.index }}
+    case when {{ has_value(v, 'c', plan) }} then c._merge_entity_rank end as _merge_at_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_enriched_consolidated') }} as c
   where c._merge_n_entities > 1 and {{ within('originals', 'c._merge_original_row') }}
@@ -27,7 +27,7 @@ select
   {%- for v in plan.vendor %},
   {{ sql_name(v.column) }},
   {{ sql_name('_merge_ord_' ~ v.column) }},
-  _merge_only_vendor_{{ v.index }}
+  _merge_only_{{ v.index }}
   {%- endfor %}
 from {{ ref('int_enriched_consolidated') }}
 where _merge_n_entities = 1 and {{ within('originals', '_merge_original_row') }}
@@ -43,9 +43,9 @@ select
   max(case when _merge_is_shared then 1 else 0 end) = 1 as _merge_is_shared,
   cast(sum(_merge_n_records) as bigint) as _merge_n_enriched_rows
   {%- for v in plan.vendor %},
-  nullif(min_by(coalesce({{ sql_name(v.column) }}, ''), _merge_place_{{ v.index }}), '') as {{ sql_name(v.column) }},
-  min_by({{ sql_name('_merge_ord_' ~ v.column) }}, _merge_place_{{ v.index }}) as {{ sql_name('_merge_ord_' ~ v.column) }},
-  {{ only_one('_merge_only_vendor_' ~ v.index) }} as _merge_only_vendor_{{ v.index }}
+  nullif(min_by(coalesce({{ sql_name(v.column) }}, ''), _merge_at_{{ v.index }}), '') as {{ sql_name(v.column) }},
+  min_by({{ sql_name('_merge_ord_' ~ v.column) }}, _merge_at_{{ v.index }}) as {{ sql_name('_merge_ord_' ~ v.column) }},
+  {{ only_one('_merge_only_' ~ v.index) }} as _merge_only_{{ v.index }}
   {%- endfor %}
 from offers
 group by _merge_original_row

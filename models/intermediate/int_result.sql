@@ -51,7 +51,7 @@ select
   {%- if not v.output %}
   case when {{ takes_enriched(v, plan) }} then o.{{ sql_name(v.header) }} end as _merge_old_{{ v.index }},
   {%- endif %}
-  case when {{ takes_enriched(v, plan) }} then e._merge_only_vendor_{{ v.index }} = 0 end as _merge_is_shared_{{ v.index }}
+  case when {{ takes_enriched(v, plan) }} then e._merge_only_{{ v.index }} = 0 end as _merge_is_shared_{{ v.index }}
   {%- endfor %}
 from {{ ref('stg_original') }} as o
 left join {{ ref('int_enrichment') }} as e on o._merge_row = e._merge_row
