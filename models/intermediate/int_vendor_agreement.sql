@@ -7,10 +7,10 @@ with counted as (
     {%- for v in plan.vendor %}
     {%- set value = 'r.' ~ sql_name(v.column) %}
     {%- set form = 'r.' ~ sql_name('_merge_form_' ~ v.column) if v.key_type else form_or_landed(landed_form(v, 's'), value) %},
-    count_if(l.is_first_of_entity and {{ value }} is not null and g._merge_only_{{ v.index }} = 0) as beside_vendors_{{ v.index }},
+    count_if(l.is_first_of_entity and {{ value }} is not null and coalesce(g._merge_only_{{ v.index }} = 0, false)) as beside_vendors_{{ v.index }},
     {%- if v.header %}
     count_if({{ value }} is not null and l.form_{{ v.index }} is not null) as beside_original_{{ v.index }},
-    count_if(case when {{ value }} is not null and l.form_{{ v.index }} is not null then {{ form }} end = l.form_{{ v.index }}) as as_original_{{ v.index }}
+    count_if(case when {{ value }} is not null and l.form_{{ v.index }} is not null then {{ form }} = l.form_{{ v.index }} else false end) as as_original_{{ v.index }}
     {%- else %}
     cast(0 as bigint) as beside_original_{{ v.index }},
     cast(0 as bigint) as as_original_{{ v.index }}

@@ -6,7 +6,7 @@ with cells as (
     {%- for v in plan.vendor %},
     {{ file_of('_merge_record_' ~ v.index) }} as file_{{ v.index }},
     coalesce(_merge_is_shared_{{ v.index }}, false) as is_shared_{{ v.index }},
-    {{ sql_name(v.name) }} <> {% if v.output %}''{% else %}coalesce(_merge_old_{{ v.index }}, ''){% endif %} as is_changed_{{ v.index }}
+    coalesce({{ sql_name(v.name) }} <> {% if v.output %}''{% else %}coalesce(_merge_old_{{ v.index }}, ''){% endif %}, false) as is_changed_{{ v.index }}
     {%- endfor %}
   from {{ ref('int_result') }}
   where {{ within('originals', '_merge_original_row') }}
