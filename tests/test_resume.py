@@ -31,7 +31,8 @@ overwrite: {default: fill, city: update}
 export: {formats: [csv]}
 """
 ROWS = 3000
-MODELS = sorted(path.stem for path in (PROJECT / "models").glob("*/**/*.sql"))
+# what is landed for Spark is no part of a merge
+MODELS = sorted({path.stem for path in (PROJECT / "models").glob("*/**/*.sql")} - {"stg_forms"})
 
 
 @pytest.fixture(scope="module")
