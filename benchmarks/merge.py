@@ -29,6 +29,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 BENCH = PROJECT / "benchmarks"
 THREADS = "2"
 PEERS = ["polars", "pandas", "full_outer_join", "copy_through"]
+# the first design's six, each by hand; DuckDB's two have one script
+OPTIONS = ["csv_stream", "duckdb_in_memory", "duckdb_on_disk", "postgres", "arrow", "task_queue"]
+SCRIPTS = {"duckdb_in_memory": ["duckdb"], "duckdb_on_disk": ["duckdb", "--on-disk"]}
+LIMITED = ["duckdb_in_memory", "duckdb_on_disk", "postgres"]  # those that can keep to a limit
 CURVE = ["core", "full", *PEERS]
 FILLED = ["Email", "Phone", "LinkedIn", "Title", "City"]  # what vendors may fill in W(n)
 NEW = ["industry", "vendor_id", "employees"]
@@ -39,7 +43,13 @@ SKEWS = {  # rows of the smaller of the two sizes
     "many_vendors": 200_000,
     "long_cells": 10_000,
 }
-DISK = {"wide": 30_000, "long_cells": 300_000}  # bytes that a row of the CRM takes in all; else:
+SCRIPTS_OF = {"plain": ["workload.py"], "real": ["wide.py"]}
+DISK = {
+    "wide": 30_000,
+    "long_cells": 300_000,
+    "forty": 12_000,
+    "real": 20_000,
+}  # bytes that a row of the CRM takes in all; else:
 DISK_OF_A_ROW = 3_500
 
 
@@ -54,6 +64,7 @@ class Run:
     limit: str = "500MB"
     match_on: str = "email"
     guards: str = "on"
+    cells: float = 1  # of all files, per row of the CRM: what seconds are divided by
 
 
 @dataclass(frozen=True)
@@ -82,37 +93,60 @@ def tasks(sizes: list[int], scale: float, subjects: list[str], times: int | None
     def rows(n: int) -> int:
         return max(int(n * scale), 100)
 
-    m1, m5, m10, small = rows(1_000_000), rows(5_000_000), rows(10_000_000), rows(10_000)
+    m1, m5, m10, m100 = rows(1_000_000), rows(5_000_000), rows(10_000_000), rows(100_000_000)
+    small, h100 = rows(10_000), rows(100_000)
     few, many = times or 2, times or 5
     every_key = "email,phone,linkedin"
-    found = [
-        Task("f", "10k rows: dbt run of the merge against dbt run of one model, both parsed before", (
-            Run("merge", "dbt_core", small), Run("one model", "dbt_one", small), Run("all models", "dbt_all", small),
-        ), many, 1.6, 1.3, "process_seconds"),
-        Task("a", "W(1M) against Polars", (Run("core", "core", m1), Run("polars", "polars", m1)),
-             many, 2.5, 1.5, memory="0.6 ×", agree=True),
-        Task("d", "W(1M), everything (audit, tests, reports) against core", (
-            Run("full", "full", m1), Run("core", "core", m1),
-        ), many, 3, 2),
-        Task("e", "W(1M), engine limit 200 MB against 500 MB", (
-            Run("200MB", "core", m1, limit="200MB"), Run("500MB", "core", m1),
-        ), many, 2, 1.3),
-        Task("g", "W(1M) on e-mail, phone and LinkedIn against e-mail", (
-            Run("three keys", "core", m1, match_on=every_key), Run("e-mail", "core", m1),
-        ), many, 2.5, 1.8),
-        Task("b", "W(10M) against Polars", (Run("core", "core", m10), Run("polars", "polars", m10)),
-             few, 2.0, 1.2, memory="900 MB", agree=True),
-        Task("c", "W(10M) against W(5M)", (Run("10M", "core", m10), Run("5M", "core", m5)), few, 2.3, 2.1),
-        Task("h", "W(10M), the whole command, against W(1M)", (
-            Run("10M", "whole", m10), Run("1M", "whole", m1),
-        ), few, 15, clock="process_seconds", memory="900 MB"),
-        Task("i", "W(10M), the whole command on e-mail, phone and LinkedIn, against W(1M)", (
-            Run("10M", "whole", m10, match_on=every_key), Run("1M", "whole", m1, match_on=every_key),
-        ), few, 15, clock="process_seconds", memory="900 MB"),
+    core, whole, polars = "core", "whole", "polars"
+    process = "process_seconds"
+    sized: list[tuple[int, Task]] = [
+        (1_000_000, Task("a", "W(1M), core, against Polars", (
+            Run(core, core, m1), Run(polars, polars, m1),
+        ), many, 3.5, 1, memory="900 MB", agree=True)),
+        (1_000_000, Task("b", "W(1M), the whole command, against Polars", (
+            Run(whole, whole, m1), Run(polars, polars, m1),
+        ), many, 8, clock=process, memory="900 MB")),
+        (10_000_000, Task("c", "W(10M), core, against Polars", (
+            Run(core, core, m10), Run(polars, polars, m10),
+        ), few, 2.5, 0.5, memory="900 MB", agree=True)),
+        (10_000_000, Task("d", "W(10M), the whole command, against Polars", (
+            Run(whole, whole, m10), Run(polars, polars, m10),
+        ), few, 7, clock=process, memory="900 MB")),
+        (10_000_000, Task("d'", "W(10M), the whole command and every model of it, against W(1M)", (
+            Run("10M", whole, m10), Run("1M", whole, m1),
+        ), few, 12, clock=process, memory="900 MB")),
+        (10_000_000, Task("e", "W(10M), the whole command, against W(5M)", (
+            Run("10M", whole, m10), Run("5M", whole, m5),
+        ), few, 2.2, clock=process, memory="900 MB")),
+        (1_000_000, Task("f", "W(1M), the whole command on e-mail, phone and LinkedIn, against e-mail", (
+            Run("three keys", whole, m1, match_on=every_key), Run("e-mail", whole, m1),
+        ), many, 1.5, clock=process, memory="900 MB")),
+        (10_000_000, Task("f'", "W(10M), the whole command on e-mail, phone and LinkedIn, against e-mail", (
+            Run("three keys", whole, m10, match_on=every_key), Run("e-mail", whole, m10),
+        ), few, 1.5, clock=process, memory="900 MB")),
+        (1_000_000, Task("g", "W(1M) with 40 columns per vendor against 10, per cell of all files, the whole command", (
+            Run("40 columns", whole, m1, "forty", cells=12 + 1.8 * 40), Run("10 columns", whole, m1, cells=12 + 1.8 * 10),
+        ), times or 3, 1.2, clock=process, memory="900 MB")),
+        (1_000_000, Task("h", "R(1M), the whole command, against R(100k)", (
+            Run("1M", whole, m1, "real"), Run("100k", whole, h100, "real"),
+        ), few, 11, clock=process, memory="900 MB")),
+        (1_000_000, Task("i", "W(1M), the whole command, a limit of 200 MB against 500 MB", (
+            Run("200MB", whole, m1, limit="200MB"), Run("500MB", whole, m1),
+        ), times or 3, 1.5, clock=process, memory="550 MB")),
+        (1_000_000, Task("i'", "W(1M), the whole command, a limit of 4 GB against 500 MB", (
+            Run("4GB", whole, m1, limit="4GB"), Run("500MB", whole, m1),
+        ), times or 3, 0.9, clock=process)),
+        (100_000_000, Task("k", "W(100M), core, against W(10M)", (
+            Run("100M", core, m100), Run("10M", core, m10),
+        ), 1, 12, memory="900 MB")),
+        (10_000, Task("s", "10,000 rows, the whole command, against one model in dbt, both parsed before", (
+            Run("merge", whole, small), Run("one model", "dbt_one", small),
+        ), many, clock=process)),
+        *((size, Task(f"options {rows(size)}", f"W({rows(size):,}), the six options of the first design", tuple(
+            Run(program, program, rows(size), limit="500MB") for program in ("core", *OPTIONS)
+        ), times or 3, agree=True)) for size in (100_000, 1_000_000)),
     ]  # fmt: skip
-    unscaled = {"f": 10_000, "a": 1_000_000, "d": 1_000_000, "e": 1_000_000, "g": 1_000_000,
-                "b": 10_000_000, "c": 10_000_000, "h": 10_000_000, "i": 10_000_000}  # fmt: skip
-    found = [task for task in found if unscaled[task.key] in sizes]
+    found = [task for size, task in sized if size in sizes]
     for size in sizes:
         n = rows(size)
         runs = tuple(Run(program, program, n) for program in CURVE if program in subjects)
@@ -213,7 +247,7 @@ class Bench:
             "OMP_NUM_THREADS": THREADS,  # Arrow's, under pandas
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
-        if run.program not in PEERS:
+        if run.program not in PEERS + OPTIONS or run.program in LIMITED:
             clean["DUCKDB_MEMORY_LIMIT"] = run.limit
         return clean
 
@@ -233,7 +267,7 @@ class Bench:
                 f"{run.workload} of {run.n:,} rows takes about {need / 1e9:.1f} GB in {self.folder}, {free / 1e9:.1f} GB are free"
             )
         say(f"generating {run.workload} of {run.n:,} rows")
-        script = ["workload.py"] if run.workload == "plain" else ["skew.py", run.workload]
+        script = SCRIPTS_OF.get(run.workload) or ["skew.py", run.workload]
         command = [sys.executable, str(BENCH / script[0]), *script[1:], str(run.n), str(target)]
         subprocess.run(command, check=True, cwd=PROJECT)
 
@@ -250,14 +284,15 @@ class Bench:
         shutil.rmtree(place, ignore_errors=True)
         log = self.folder / "run"
         try:
-            if run.program in PEERS:
-                script = str(BENCH / "peers" / f"{run.program}_peer.py")
+            if run.program in PEERS + OPTIONS:
+                name, *options = SCRIPTS.get(run.program, [run.program])
+                script = str(BENCH / "peers" / f"{name}_peer.py")
                 found = self.measure(
-                    [str(self.peers_python), script, str(self.source(run)), str(output)], run, log
+                    [str(self.peers_python), script, str(self.source(run)), str(output), *options], run, log
                 )
                 return found | {"seconds": round(float(found.pop("last")), 3)}
-            if run.program.startswith("dbt_"):
-                return self.dbt(run, place, log)
+            if run.program == "dbt_one":
+                return self.one_model(run, place, log)
             if run.program == "whole":
                 return self.whole(run, place, output, log)
             command = [sys.executable, str(BENCH / "core.py"), str(self.source(run) / "spec.yml"), str(place)]
@@ -284,7 +319,9 @@ class Bench:
         """``crm-merge run`` as a user runs it: every model, every check, every published file."""
         spec = self.source(run) / f"{run.match_on}.yml"
         text = (self.source(run) / "spec.yml").read_text(encoding="utf-8")
-        spec.write_text(text.replace("match_on: [email]", f"match_on: [{run.match_on}]"), encoding="utf-8")
+        if run.workload != "real":
+            text = text.replace("match_on: [email]", f"match_on: [{run.match_on}]")
+        spec.write_text(text, encoding="utf-8")
         command = Path(sys.executable).with_name("crm-merge")
         found = self.measure([str(command), "run", str(spec), "--dir", str(place)], run, log)
         found.pop("last")
@@ -296,27 +333,12 @@ class Bench:
             "nodes": seconds_of_nodes(place / "logs" / "dbt.log"),
         }
 
-    def dbt(self, run: Run, place: Path, log: Path) -> dict[str, Any]:
-        """``dbt run`` twice, the second time measured: it finds the project parsed."""
+    def one_model(self, run: Run, place: Path, log: Path) -> dict[str, Any]:
+        """``dbt run`` of a project of one model, twice, the second time measured: it finds the project parsed."""
         place.mkdir()
-        project, select = PROJECT, []
-        variables: dict[str, Any] = {}
-        if run.program == "dbt_one":
-            project = place / "one"
-            write_one_model(project)
-        else:
-            source = self.source(run)
-            variables = {
-                "merge": {
-                    "original": {"path": str(source / "crm.csv")},
-                    "enriched": [{"name": f"v{k}", "path": str(source / f"v{k}.csv")} for k in range(3)],
-                    "match_on": run.match_on.split(","),
-                    "region": "US",
-                }
-            }
-            select = ["--select", "+merged_result", "+file_summary"] if run.program == "dbt_core" else []
-        arguments = ["run", *select, "--project-dir", str(project), "--vars", json.dumps(variables)]
-        arguments += ["--profiles-dir", str(project if run.program == "dbt_one" else project / "profiles")]
+        project = place / "one"
+        write_one_model(project)
+        arguments = ["run", "--project-dir", str(project), "--profiles-dir", str(project)]
         arguments += ["--target-path", str(place / "target"), "--log-path", str(place / "logs")]
         command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments]
         environment = self.environment(run) | {"CRM_MERGE_DIR": str(place)}
@@ -378,7 +400,7 @@ def perform(bench: Bench, task: Task, results: dict[str, Any], save: Any) -> Non
             bench.generate(run)
             output = bench.folder / f"output_{run.program}.csv"
             found = bench.once(run, output)
-            samples[run.label].append({"n": run.n} | found)
+            samples[run.label].append({"n": run.n, "cells": run.cells} | found)
             say(f"{task.key:<16} {turn + 1}/{task.times}  {run.label:<18} {brief(found, task.clock)}")
             if "failed" in found:
                 hopeless.add(run.label)
@@ -462,7 +484,9 @@ def main() -> None:
     """Measures what is asked for and renews the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=size, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
-    parser.add_argument("--only", nargs="+", default=[], help="a to i, curve, skew, or one skew by its name")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="a to k, s, options, curve, skew, or one skew by its name"
+    )
     parser.add_argument("--subjects", nargs="+", default=CURVE, choices=CURVE, help="who is on the curve")
     parser.add_argument("--runs", type=int, help="how often; else 5 up to a million rows, then 2, skew 1")
     parser.add_argument("--folder", type=Path, help="where to work; else a temporary folder")

@@ -5,6 +5,7 @@
 - hot_key: one e-mail address on 1 % of all rows, the CRM's and the vendors';
 - big_vendor: the first vendor file 10 × the others;
 - wide: every file 200 columns wide; vendors fill half of the CRM's and bring as many new ones;
+- forty: vendor files 40 columns wide, all of them new to the CRM but the usual ones;
 - many_vendors: 40 vendor files, as many rows in all as W(n) has;
 - long_cells: a cell of 20,000 characters in every row of every file.
 """
@@ -31,15 +32,22 @@ def hot_key(file: str, email: str) -> str:
     return f'* replace (case when n % 100 = 0 then \'jane@reseller.com\' else "{email}" end as "{email}")'
 
 
-def wide(file: str, email: str) -> str:
+def wide(file: str, email: str, width: int = WIDTH) -> str:
     """Attributes up to the width: a… in all files, b… in vendors' alone."""
-    more = WIDTH - (12 if file == "crm" else 8)
-    names = [f"a{c}" if file == "crm" or c < WIDTH // 2 else f"b{c}" for c in range(more)]
+    more = width - (12 if file == "crm" else 10)
+    names = [
+        f"a{c}" if file == "crm" or (width == WIDTH and c < WIDTH // 2) else f"b{c}" for c in range(more)
+    ]
     blank = 2 if file == "crm" else 3
     return "*, " + ", ".join(
         f"case when hash(n * 1000 + {c}) % {blank} = 0 then '' else '{name} ' || n % 1000 end as {name}"
         for c, name in enumerate(names)
     )
+
+
+def forty(file: str, email: str) -> str:
+    """Attributes that vendors alone bring, up to 40 columns."""
+    return "*" if file == "crm" else wide(file, email, 40)
 
 
 def long_cells(file: str, email: str) -> str:
@@ -51,6 +59,7 @@ KINDS: dict[str, tuple[tuple[float, ...], Callable[[str, str], str] | None]] = {
     "hot_key": ((0.6, 0.6, 0.6), hot_key),
     "big_vendor": ((1.5, 0.15, 0.15), None),
     "wide": ((0.6, 0.6, 0.6), wide),
+    "forty": ((0.6, 0.6, 0.6), forty),
     "many_vendors": ((0.045,) * 40, None),
     "long_cells": ((0.6, 0.6, 0.6), long_cells),
 }

@@ -117,7 +117,7 @@ def main() -> None:
         with (folder / "files/v1.csv").open("a") as vendor:
             for n in range(given.hub):
                 vendor.write(
-                    f"hub{n}@corp{n}.com,(212) 200 0000,,Agent,City {n % 9},Industry 1,v1-h{n},{n}\n"
+                    f"hub{n}@corp{n}.com,(212) 200 0000,,Agent,City {n % 9},Industry 1,v1-h{n},{n},,\n"
                 )
         found: dict[str, Any] = {
             "rows": given.rows,

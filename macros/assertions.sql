@@ -26,7 +26,7 @@
   {#- Per row: the decision, and of each end its file and row, or the type of its key and the key values that it may mean:
       the text itself, and what it is as a cell. -#}
   {%- set region = plan.region -%}
-  {%- set stages = [{}, {}, {}, {}, {}, {}] -%}
+  {%- set stages = [{}, {}] -%}
   {%- for end_name in ['a', 'b'] -%}
     {%- for part in ['source', 'row', 'key'] -%}
       {%- set cell = file.places.get(end_name ~ '_' ~ part) -%}
@@ -37,7 +37,10 @@
       (end_name ~ '_text'): "trim(substr(" ~ end_name ~ "_key, strpos(" ~ end_name ~ "_key, ':') + 1))",
     }) -%}
     {%- for tier in plan.tiers -%}
-      {%- for stage in key_stages(tier_kind(tier), end_name ~ '_text', region, false) -%}{%- do stages[2 + loop.index0].update(stage) -%}{%- endfor -%}
+      {%- for stage in key_stages(tier_kind(tier), end_name ~ '_text', region, false) -%}
+        {%- do stages.append({}) if stages | length < 3 + loop.index0 -%}
+        {%- do stages[2 + loop.index0].update(stage) -%}
+      {%- endfor -%}
     {%- endfor -%}
   {%- endfor -%}
   {%- do stages[0].update({'decision': "nullif(replace(lower(trim(" ~ file.places.decision ~ ")), ' ', '_'), '')"}) -%}

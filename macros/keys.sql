@@ -36,7 +36,7 @@
   {%- set letter = 'a-z0-9\\x{80}-\\x{10ffff}' -%}
   {%- set label = '[' ~ letter ~ '](?:[' ~ letter ~ '-]*[' ~ letter ~ '])?' -%}
   {%- set address = "(?:^|;)[\"''(<]*(?:mailto:)?[\"''(<]*(" ~ atom ~ '(?:[.]' ~ atom ~ ')*@' ~ label ~ '(?:[.]' ~ label ~ ")+)[.]?(?:[?][^;]*)?[\"'').>]*(?:;|$)" -%}
-  {%- set plain = '[A-Za-z0-9_%+-]+(?:[.][A-Za-z0-9_%+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])? *' -%}
+  {%- set plain = '[A-Za-z0-9_%-]+(?:[.][A-Za-z0-9_%-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])? *' -%}
   {#- what stands before <…> up to a separator is a name -#}
   {%- set unnamed = "case when contains(" ~ text ~ ", '<') then regexp_replace(" ~ text ~ ", '[^;,|\\r\\n<>]*<([^<>]*)>', ';;\\1;;', 'g') else " ~ text ~ " end" -%}
   {#- two addresses with no separator but white space -#}
@@ -51,7 +51,8 @@
   case
     when {{ text }} is null or not contains({{ text }}, '@') then []
     when regexp_full_match({{ text }}, '{{ plain }}') and length({{ text }}) <= 64
-      and not regexp_matches({{ text }}, '[+]|--|(?i:@g(?:oogle)?mail[.]com)') then [lower(rtrim({{ text }}))]
+      and not contains({{ text }}, '--') and not contains(lower({{ text }}), '@gmail.com') and not contains(lower({{ text }}), '@googlemail.com')
+      then [lower(case when ends_with({{ text }}, ' ') then rtrim({{ text }}) else {{ text }} end)]
     else list_distinct(list_filter(
       list_transform(
         list_filter(

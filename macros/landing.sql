@@ -293,7 +293,7 @@
 {#- -- What landed rows say, whatever their spelling -- -#}
 
 {% macro land_forms() %}
-  {#- Pre-hook of stg_forms: computes from the landed rows what they say. -#}
+  {#- Pre-hook of stg_forms: lands what the rows say, and who they speak of, for an engine that can not compute it. -#}
   {{ return(adapter.dispatch('land_forms', 'crm_merge')()) }}
 {% endmacro %}
 
@@ -305,7 +305,7 @@
       {%- for first, last in shape.stretches if builds_anew() or not (resumes() and recall('finished forms ' ~ first)) -%}
         {%- do query_value('select crm_landing_cleared(' ~ sql_text('forms_' ~ shape.number ~ '_') ~ ')') if first == shape.stretches[0][0] -%}
         {%- do build_anew() -%}
-        {%- do run_statement('copy (' ~ landed_forms(shape, plan, first, last) ~ ') to ' ~ sql_text(landed_table(plan.directory, 'forms_' ~ shape.number ~ '_' ~ first)) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')') -%}
+        {%- do run_statement('copy (' ~ forms_to_land(shape, plan, first, last) ~ ') to ' ~ sql_text(landed_table(plan.directory, 'forms_' ~ shape.number ~ '_' ~ first)) ~ ' (format parquet, compression lz4, row_group_size ' ~ shape.rows_together ~ ')') -%}
         {%- do remember('finished forms ' ~ first, last) -%}
       {%- endfor -%}
     {%- endfor -%}
@@ -313,41 +313,53 @@
 {% endmacro %}
 
 
-{% macro landed_forms(shape, plan, first, last) %}
+{% macro forms_to_land(shape, plan, first, last) %}
   {#- The SELECT of what a stretch of rows of a shape says, whatever their spelling: record; form_1, form_2, … by the number of the
-      vendors' column; has_key_1, … of key columns; and the name of the row. What cells with keys say was computed with the keys. -#}
-  {%- set columns, by_key = [], {} -%}
-  {%- for h in shape.headers -%}
+      vendors' column, of those that hold no keys; and the name of the row. -#}
+  {%- set columns = [landed_record(shape, plan) ~ ' as record'] -%}
+  {%- for h in shape.headers if not h.key_type -%}
     {%- for v in plan.vendor if v.column == h.column -%}
       {%- set cell = 'c' ~ h.position -%}
-      {%- if h.key_type -%}
-        {%- do by_key.setdefault(cells_at(h, shape, plan).name, []).append(v.index) -%}
-      {%- else -%}
-        {%- do columns.append(form_of(cell, cell ~ ' is not null' if shape.number else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
-      {%- endif -%}
+      {%- do columns.append(form_of(cell, cell ~ ' is not null' if shape.number else 'not ' ~ is_blank(cell, h.is_name)) ~ ' as form_' ~ v.index) -%}
     {%- endfor -%}
   {%- endfor -%}
-  {%- set stretch = ' between ' ~ first ~ ' and ' ~ last -%}
-  {%- set with_keys = [] -%}
-  {%- for name, numbers in by_key.items() -%}
-    {%- for n in numbers -%}{%- do with_keys.extend(['keys_' ~ name ~ '.form_' ~ n, 'coalesce(keys_' ~ name ~ '.has_' ~ n ~ ', false) as has_key_' ~ n]) -%}{%- endfor -%}
-  {%- endfor -%}
-  {#- texts do not go through the joins: a row may hold megabytes -#}
-  select {{ (['landed.*'] + with_keys) | join(', ') }}
-  from (
-    select {{ ([landed_record(shape, plan) ~ ' as record'] + columns + ['_merge_surname', '_merge_given']) | join(', ') }}
-    from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
-    where {{ landed_record(shape, plan) }}{{ stretch }}
-  ) as landed
-  {%- for name, numbers in by_key.items() %}
-  left join (
-    select record
-      {%- for n in numbers %}, max(case when column_number = {{ n }} then form end) as form_{{ n }}, bool_or(column_number = {{ n }} and has_key) as has_{{ n }}{% endfor %}
-    from {{ parquet_rows(path_of_keys(plan, name)) }}
-    where record{{ stretch }} and column_number is not null
-    group by record
-  ) as keys_{{ name }} on landed.record = keys_{{ name }}.record
-  {%- endfor %}
+  select {{ (columns + ['_merge_surname', '_merge_given']) | join(', ') }}
+  from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }}
+  where {{ landed_record(shape, plan) }} between {{ first }} and {{ last }}
+{% endmacro %}
+
+
+{% macro landed_forms(plan) %}
+  {#- What was landed of the forms, of all files: record, form_1, form_2, … -#}
+  (
+    {%- for shape in plan.shapes %}
+    {%- set columns = shape.headers | rejectattr('key_type') | map(attribute='column') | list %}
+    select
+      record
+      {%- for v in plan.vendor if not v.key_type %},
+      {{ 'form_' ~ v.index if v.column in columns else 'cast(null as bigint) as form_' ~ v.index }}
+      {%- endfor %}
+    from {{ rows_of_shape(shape, plan, 'forms') }}
+    {{ 'union all' if not loop.last }}
+    {%- else %}
+    select 0 as record
+    {%- endfor %}
+  )
+{% endmacro %}
+
+
+{% macro names_of_shape(shape, plan) -%}
+  {#- The rows of a shape with their names: record, _merge_surname, null without a name, and _merge_given. -#}
+  {{ return(adapter.dispatch('names_of_shape', 'crm_merge')(shape, plan)) }}
+{%- endmacro %}
+
+
+{% macro duckdb__names_of_shape(shape, plan) %}
+  {#- in full: a view is read in other sessions -#}
+  {%- set before = plan.in_full -%}
+  {%- do plan.update({'in_full': true}) -%}
+  (select *, {{ landed_record(shape, plan) }} as record from {{ staged(rows_of_shape(shape, plan), name_stages(shape) if not weak_tiers(plan) else []) }})
+  {%- do plan.update({'in_full': before}) -%}
 {% endmacro %}
 
 

@@ -27,20 +27,15 @@
 {% macro parts_of_entities(plan) %}
   {#- An entity is named by one of its records, and counted there. -#}
   {%- set measured = fromjson(query_value('
-    with several as (select n_records from ' ~ ref('int_entities') ~ ' where n_records > 1 and record = entity),
-    linked as (select n_records from ' ~ ref('int_matches') ~ ' where n_records > 1 and is_first_of_entity)
+    with several as (select n_records from ' ~ ref('int_entities') ~ ' where n_records > 1 and record = entity)
     select to_json({
       several: (select count(*) from several), several_rows: (select coalesce(sum(n_records), 0) from several),
-      linked: (select count(*) from linked), linked_rows: (select coalesce(sum(n_records), 0) from linked),
       all_rows: (select count(*) from ' ~ ref('int_entities') ~ '), files: ' ~ plan.files | length ~ '
     })')) -%}
   {%- if not plan.widths.rows_are_large -%}{%- do return(counted_parts('entities', measured)) -%}{%- endif -%}
-  {%- do measured.update(fromjson(query_value('
-    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ ')
-    select to_json({
-      held_linked: coalesce(sum(case when l.entity is not null then s.held end), 0), held_others: coalesce(sum(case when l.entity is null then s.held end), 0)
-    })
-    from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity'))) -%}
+  {%- do measured.update({'held': query_value('
+    with sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ ')
+    select coalesce(sum(s.held), 0) from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record') | int}) -%}
   {%- set parts = counted_parts('entities', measured) -%}
   {%- do return(counted_parts('entities_without_a_large_one', {'n': parts.n, 'largest': largest_parts_of_entities(parts.n, plan)}) if parts.n > 1 else parts) -%}
 {% endmacro %}
@@ -49,13 +44,13 @@
 {% macro largest_parts_of_entities(n, plan) %}
   {#- The bytes of the largest part, if there are n, 2 n, 3 n and 4 n. -#}
   {%- do return(fromjson(query_value('
-    with linked as (select distinct entity from ' ~ ref('int_matches') ~ '), sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ '),
+    with sizes as (' ~ sizes_of_landed(plan.shapes[1:], plan) ~ '),
     held as (
-      select ' ~ shuffled('e.entity') ~ ' as number, l.entity is not null as is_linked, s.held
-      from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record left join linked as l on e.entity = l.entity
+      select ' ~ shuffled('e.entity') ~ ' as number, s.held
+      from sizes as s inner join ' ~ ref('int_entities') ~ ' as e on s.record = e.record
     ),
     parts as (
-      select t.times, h.number % (t.times * ' ~ n ~ ') as part, h.is_linked, sum(h.held) as bytes
+      select t.times, h.number % (t.times * ' ~ n ~ ') as part, sum(h.held) as bytes
       from held as h cross join (select unnest([1, 2, 3, 4]) as times) as t
       group by all
     )
@@ -96,7 +91,7 @@
       select s.record as original_row, s.bytes + s.held + coalesce(t.bytes, 0) as bytes
       from sizes as s left join taken as t on s.record = t.original_row
     )' -%}
-  {%- do return(cut_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ plan.widths.buffers, plan)) -%}
+  {%- do return(cut_by_bytes(weighed, 'originals', 'original_row', 'bytes + ' ~ (plan.widths.buffers + 16 * (plan.vendor | length)), plan)) -%}
 {% endmacro %}
 
 

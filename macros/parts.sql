@@ -70,7 +70,7 @@
   {%- do fill_empty_parts(into, model.compiled_code) -%}
   {%- call statement('main', auto_begin=false) -%}
     create or replace view {{ target }} as
-    select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*/{{ into }}=' || coalesce(cast(getvariable('{{ into }}_part') as varchar), '*') || '/*.parquet', hive_partitioning = false)
+    select * from read_parquet({{ sql_path(parts_path(this.identifier)) }} || '.*/{{ into }}=' || coalesce(cast({{ variable_of_part(into, parts_of(into).n) }} as varchar), '*') || '/*.parquet', hive_partitioning = false)
   {%- endcall -%}
 {% endmacro %}
 
@@ -146,6 +146,8 @@
   {%- set target = this.incorporate(type='view') -%}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
   {%- if config.get('contract').enforced -%}{%- do get_assert_columns_equivalent(compiled_code) -%}{%- endif -%}
+  {#- an older version may have kept its rows in files -#}
+  {%- do query_value('select crm_parts_cleared(' ~ sql_text(this.identifier) ~ ')') -%}
   {%- do drop_other_type(target) -%}
   {%- call statement('main', auto_begin=false) -%}
     create or replace view {{ target }} as
@@ -183,10 +185,15 @@
   {#- SQL: which of a relation's files to read: of the part that is being built, or of all. -#}
   {%- if parts == 1 -%} '*'
   {%- else -%}
-    {%- set part = "getvariable('" ~ kind ~ "_part')" -%}
-    {%- if config.get('finer') -%}{%- set part = 'coalesce(' ~ part ~ ", getvariable('" ~ config.get('finer') ~ "_part') % " ~ parts ~ ')' -%}{%- endif -%}
-    coalesce(printf('%07d', {{ part }}), '*')
+    coalesce(printf('%07d', {{ variable_of_part(kind, parts) }}), '*')
   {%- endif -%}
+{%- endmacro %}
+
+
+{% macro variable_of_part(kind, parts) -%}
+  {#- SQL: the number of the part that is being built, or of the one that holds the finer part that is; null where none is. -#}
+  {%- set part = "getvariable('" ~ kind ~ "_part')" -%}
+  {%- if config.get('finer') -%} coalesce({{ part }}, getvariable('{{ config.get('finer') }}_part') % {{ parts }}) {%- else -%} {{ part }} {%- endif -%}
 {%- endmacro %}
 
 

@@ -13,18 +13,19 @@
   {%- set u = cell ~ '_digits' -%}
   {%- set own, rest = cell ~ '_own', cell ~ '_rest' -%}
   {%- set readings = phone_readings_of_row(own, rest, row_region, regions) if row_region else phone_readings(u, region, regions) -%}
-  {%- set stage = {} -%}
-  {%- set tests = [] -%}
+  {#- Most numbers are the first or second reading. The others are made only where no number was found yet: the last looks for the trunk prefixes of the whole world.
+      A stage has the number that one reading gives, and the reading after it. -#}
+  {%- set stages = [{}] -%}
+  {%- set found = namespace(before=none, number=none) -%}
   {%- for reading in readings -%}
-    {%- set name = cell ~ '_reading_' ~ loop.index -%}
-    {%- do stage.update({name: reading.sql}) -%}
-    {%- do tests.append('when ' ~ (phone_valid_in(reading.code, name, regions) if reading.code else phone_valid(name, regions)) ~ ' then ' ~ name) -%}
+    {%- set name, number = cell ~ '_reading_' ~ loop.index, cell ~ '_number_' ~ loop.index -%}
+    {%- set valid = 'case when ' ~ (phone_valid_in(reading.code, name, regions) if reading.code else phone_valid(name, regions)) ~ ' then ' ~ name ~ ' end' -%}
+    {%- do stages[-1].update({name: 'case when ' ~ found.before ~ ' is null then ' ~ reading.sql ~ ' end' if found.before else reading.sql}) -%}
+    {%- do stages.append({number: 'coalesce(' ~ found.number ~ ', ' ~ valid ~ ')' if found.number else valid}) -%}
+    {%- set found.before, found.number = found.number, number -%}
   {%- endfor -%}
-  {%- set number = cell ~ '_number' -%}
-  {%- do return([{u: phone_digits(cell)}] + ([{own: phone_own_digits(u, row_region)}, {rest: phone_rest(own, row_region)}] if row_region else []) + [
-    stage,
-    {number: 'case ' ~ tests | join(' ') ~ ' end'},
-    {(cell ~ '_phone'): 'case when ' ~ number ~ " is not null then ['+' || " ~ number ~ '] when ' ~ is_mangled_number(cell) ~ ' then [lower(' ~ trimmed(cell) ~ ')] else [] end'},
+  {%- do return([{u: phone_digits(cell)}] + ([{own: phone_own_digits(u, row_region)}, {rest: phone_rest(own, row_region)}] if row_region else []) + stages + [
+    {(cell ~ '_phone'): 'case when ' ~ found.number ~ " is not null then ['+' || " ~ found.number ~ '] when ' ~ is_mangled_number(cell) ~ ' then [lower(' ~ trimmed(cell) ~ ')] else [] end'},
   ]) -%}
 {% endmacro %}
 
@@ -90,10 +91,10 @@
   {%- set code = r.country_code -%}
   {%- set idd = r.international_prefix -%}
   {%- if code == '1' -%}{%- set u = "ltrim(" ~ u ~ ", '~')" -%}{%- endif -%}
-  {%- set abroad = "regexp_extract(" ~ u ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
+  {%- set abroad = phone_abroad(u, idd) -%}
   {%- set readings = [{'sql': abroad, 'code': none}] -%}
   {#- 4930123456 in Germany is +49 30 123456 before it is +49 4930 123456 -#}
-  {%- do readings.append({'sql': "regexp_extract(" ~ u ~ ", '^" ~ code ~ ".*')", 'code': code}) -%}
+  {%- do readings.append({'sql': "case when starts_with(" ~ u ~ ", '" ~ code ~ "') then " ~ u ~ " end", 'code': code}) -%}
   {%- if r.national_prefix_for_parsing -%}
     {%- do readings.append({'sql': "'" ~ code ~ "' || " ~ phone_without_prefix(u, r), 'code': code}) -%}
   {%- endif -%}
@@ -105,6 +106,13 @@
   {%- do readings.append({'sql': phone_last_reading(u, abroad, idd, regions), 'code': none}) -%}
   {%- do return(readings) -%}
 {% endmacro %}
+
+
+{% macro phone_abroad(u, international_prefix) -%}
+  {#- The digits after + or what is dialled for abroad; null for a number without. Finding what a pattern encloses takes five times as long as seeing whether it is there. -#}
+  {%- set pattern = '^(?:[+]+' ~ ('|' ~ international_prefix if international_prefix else '') ~ ')([1-9].*)' -%}
+  case when regexp_matches({{ u }}, {{ sql_text(pattern) }}) then regexp_extract({{ u }}, {{ sql_text(pattern) }}, 1) end
+{%- endmacro %}
 
 
 {% macro phone_last_reading(u, abroad, international_prefix, regions) -%}
@@ -139,7 +147,7 @@
   {%- set abroad = [] -%}
   {%- set last = [] -%}
   {%- for idd in phone_rule_texts(regions).abroad -%}
-    {%- set expression = "regexp_extract(" ~ own ~ ", " ~ sql_text('^(?:[+]+' ~ ('|' ~ idd if idd else '') ~ ')([1-9].*)') ~ ", 1)" -%}
+    {%- set expression = phone_abroad(own, idd) -%}
     {%- do abroad.append('when ' ~ loop.index0 ~ ' then ' ~ expression) -%}
     {%- do last.append('when ' ~ loop.index0 ~ ' then ' ~ phone_last_reading(own, expression, idd, regions)) -%}
   {%- endfor -%}

@@ -1,4 +1,4 @@
-{#- How the strategies' words become SQL: ranks in int_ranked, winners in int_enriched_consolidated. -#}
+{#- How the strategies' words become SQL: ranks in int_ranked, winners in int_golden. -#}
 
 {% macro strategy_column(v) %}
   {#- The `column` that a strategy macro sees: SQL for the cell and for what int_ranked knows of it. -#}
@@ -84,8 +84,15 @@
 {% endmacro %}
 
 
-{% macro survivor(v) %}
-  {#- {value, ord, is_there}: the aggregates over int_ranked that give a column's winning cell, the record it came from, and whether there is one. -#}
+{% macro rank_of_value(v) -%}
+  {#- SQL over int_ranked: the rank of a cell that may win, null of one that is blank. -#}
+  case when r.{{ sql_name(v.column) }} is not null then r.{{ rank_column(v) }} end
+{%- endmacro %}
+
+
+{% macro survivor(v, rank_of_value=none) %}
+  {#- {value, ord, is_there}: the aggregates over int_ranked that give a column's winning cell, the record it came from, and whether there is one. rank_of_value is the column that
+      has what that macro says, if there is one. -#}
   {%- set column = strategy_column(v) -%}
   {%- set fold = own_fold(v) -%}
   {%- if fold -%}
@@ -101,7 +108,7 @@
       'is_there': 'max_by(case when ' ~ column.value ~ ' is not null then 1 else 0 end, ' ~ rank ~ ') = 1',
     }) -%}
   {%- endif -%}
-  {%- set rank_of_value = 'case when ' ~ column.value ~ ' is not null then ' ~ rank ~ ' end' -%}
+  {%- set rank_of_value = rank_of_value or context['rank_of_value'](v) -%}
   {%- do return({
     'value': 'max_by(' ~ column.value ~ ', ' ~ rank_of_value ~ ')',
     'ord': ord_of('max(' ~ rank_of_value ~ ')', v),
@@ -116,6 +123,22 @@
   {%- if strategy.name == 'last' -%} {{ rank }}
   {%- else -%} cast((8796093022208 - {{ rank }} % 8796093022208) % 8796093022208 as bigint)
   {%- endif -%}
+{%- endmacro %}
+
+
+{% macro number_of_cell(v) -%}
+  {#- SQL over int_ranked: a number that tells a cell that is filled from those that differ. Keys differ where they are other keys, whatever their spelling; two texts that
+      differ may still say the same. -#}
+  {%- set text = 'r.' ~ sql_name(v.column) -%}
+  {%- if v.key_type -%} r.{{ sql_name('_merge_form_' ~ v.column) }}
+  {%- else -%} case when {{ text }} is not null then {{ quick_number(text) }} end
+  {%- endif -%}
+{%- endmacro %}
+
+
+{% macro only_one(vendor) -%}
+  {#- SQL aggregate: the vendor that it is about, if that is one; 0 for several, null for none. -#}
+  case when min({{ vendor }}) = max({{ vendor }}) then min({{ vendor }}) else min({{ vendor }}) * 0 end
 {%- endmacro %}
 
 

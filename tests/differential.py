@@ -25,7 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent.parent
 ORDERED = ["merged_result", "merge_changes", "unmatched_enriched", "vendor_scorecard", "review_queue"]
 # what a relation says of the run and the disk, not of the merge
-LEFT_OUT = {"stg_files": ["path", "fingerprint"], "file_profile": ["path"]}
+LEFT_OUT = {"stg_files": ["path", "fingerprint"], "file_profile": ["path"], "int_cells": ["record_id"]}
 PLANNED = ["files", "crm", "vendor", "tiers", "groups", "evidence", "guards", "record_id"]
 # what a file's columns mean stg_columns says
 UNPLANNED = {

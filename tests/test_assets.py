@@ -86,7 +86,7 @@ def graph(definitions):
 
 def test_each_model_has_one_check_that_names_its_tests(definitions):
     checks = {check.asset_key.to_user_string(): check for check in definitions.merge.check_specs}
-    assert len(checks) == len(list(definitions.merge.check_specs)) == 36
+    assert len(checks) == len(list(definitions.merge.check_specs)) == 35
     assert {(check.name, check.blocking) for check in checks.values()} == {("every_check_passes", True)}
     named = "\n".join(check.description for check in checks.values())
     for path in (PROJECT / "tests/sql/invariants").glob("*.sql"):

@@ -268,7 +268,7 @@ def test_a_failed_check_blocks_publishing(spec, tmp_path, monkeypatch):
         project,
         ignore=shutil.ignore_patterns(".venv", ".git", "merges", "target", "logs", "tests/*.py"),
     )
-    model = project / "models" / "marts" / "merge" / "merged_result.sql"
+    model = project / "models" / "intermediate" / "int_result.sql"
     model.write_text(
         model.read_text().replace("order by o._merge_row", "and o._merge_row > 1\norder by o._merge_row")
     )

@@ -235,8 +235,7 @@ def test_a_copied_directory_is_compared_by_its_own_rows(merged, tmp_path):
     ("part", "said"),
     [
         (str(diff.LANDED), "lacks .crm-merge/landing/rows_0_0.parquet"),
-        (".crm-merge/parts/merged_result.0000000.parquet", "lacks the files of merged_result"),
-        (".crm-merge/parts/int_cells.0000000.parquet", "lacks the files of int_cells"),
+        (".crm-merge/parts/int_result.0000000.parquet", "lacks the files of int_result"),
     ],
 )
 def test_a_copy_that_is_not_whole_is_told(merged, tmp_path, part, said):
@@ -244,6 +243,21 @@ def test_a_copy_that_is_not_whole_is_told(merged, tmp_path, part, said):
     (tmp_path / "kept" / part).unlink()
     code, _, err = command(tmp_path / "kept", merged["later"])
     assert code == 1 and said in err.replace("\n", " ")
+
+
+def test_a_merge_of_an_older_version_is_compared(merged, tmp_path):
+    """Its result and its cells were kept in files of their own."""
+    shutil.copytree(merged["first"], tmp_path / "old")
+    parts = tmp_path / "old" / ".crm-merge" / "parts"
+    with duckdb.connect(str(merged["first"] / "merge.duckdb"), read_only=True) as connection:
+        for relation in ("merged_result", "int_cells"):
+            connection.execute(
+                f"copy (from {relation}) to '{parts}/{relation}.0000000.parquet' (format parquet)"
+            )
+    (parts / "int_result.0000000.parquet").unlink()
+    with duckdb.connect(str(tmp_path / "old" / "merge.duckdb")) as connection:
+        connection.execute("drop view int_result")
+    assert compared(tmp_path / "old", merged["later"]) == compared(merged["first"], merged["later"])
 
 
 def test_a_merge_and_itself(merged):
@@ -470,7 +484,7 @@ def test_what_is_no_finished_merge(merged, tmp_path, broken, said):
         shutil.copytree(merged["first"], place)
         changes = {
             "unfinished": "drop view merged_result",
-            "stale": f"copy (from merged_result where Id <> '2') to '{place}/.crm-merge/parts/merged_result.0000000.parquet'",
+            "stale": f"copy (from int_result where Id <> '2') to '{place}/.crm-merge/parts/int_result.0000000.parquet'",
             "earlier": "alter table stg_columns drop column is_record_id",
         }
         with duckdb.connect(str(place / "merge.duckdb")) as connection:

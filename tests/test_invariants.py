@@ -17,14 +17,14 @@ from tests.conftest import PROJECT, merge_tables
 from tests.oracle import Table
 
 BROKEN = {
-    "every_original_row_comes_out_once": "delete from merged_result where \"Id\" = '1'",
-    "cells_that_no_policy_changes_stay_as_they_were": """update merged_result set "Title" = 'other' where "Id" = '1'""",
+    "every_original_row_comes_out_once": "delete from int_result where \"Id\" = '1'",
+    "cells_that_no_policy_changes_stay_as_they_were": """update int_result set "Title" = 'other' where "Id" = '1'""",
     "a_key_value_leads_to_one_entity": "update int_entities set entity = entity + 1 where record = (select max(record) from int_entities)",
     "every_physical_row_is_read_or_rejected": "update stg_files set physical_rows = physical_rows + 1 where file_order = 1",
     "every_physical_row_is_in_the_ledger": "update row_ledger set source_row = 1 where source = 'b' and source_row = 2",
-    "every_vendor_cell_has_one_source": "delete from int_cells where original_row = 2",
-    "every_source_holds_what_it_gave": "update int_cells set record = record + 1 where original_row = 2",
-    "matched_rows_and_crosswalk_agree": "delete from crosswalk where source = 'b'",
+    "every_vendor_cell_has_one_source": "update int_result set _merge_record_2 = null where _merge_original_row = 2",
+    "every_source_holds_what_it_gave": "update int_result set _merge_record_2 = _merge_record_2 + 1 where _merge_original_row = 2",
+    "matched_rows_and_crosswalk_agree": "delete from int_links where record > 8589934592",
 }
 BROKEN["a_key_number_stands_for_one_key"] = "update int_keys set key_number = 1 where tier = 1"
 SPEC = {"match_on": ["email"]}
@@ -47,7 +47,7 @@ def copied(merged, place):
     """A copy of the merge's database to break, in which relations kept in files are tables."""
     shutil.copy(merged.directory / "merge.duckdb", place / "merge.duckdb")
     with duckdb.connect(str(place / "merge.duckdb")) as connection:
-        for name in ("merged_result", "int_cells", "int_keys", "crosswalk", "row_ledger"):
+        for name in ("int_result", "int_keys", "int_links", "row_ledger"):
             connection.execute(
                 f"create table copied as from {name}; drop view {name}; alter table copied rename to {name}"
             )
@@ -77,27 +77,40 @@ def test_an_invariant_sees_what_it_guards(runner, merged, tmp_path, name):
     with duckdb.connect(str(tmp_path / "merge.duckdb")) as connection:
         connection.execute(BROKEN[name])
     assert not check(runner, merged, name, tmp_path)
+    assert asked_again(runner, merged, tmp_path)[name] > 0
 
 
 def test_rows_in_another_order_are_seen(runner, merged, tmp_path):
     with copied(merged, tmp_path) as connection:
-        connection.execute('create or replace table merged_result as from merged_result order by "Id" desc')
-    assert not check(runner, merged, "cells_that_no_policy_changes_stay_as_they_were", tmp_path)
+        connection.execute('create or replace table int_result as from int_result order by "Id" desc')
+    assert not check(runner, merged, CELLS, tmp_path)
+    assert asked_again(runner, merged, tmp_path)[CELLS] > 0
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        "delete from int_cells where original_row = 2",  # a cell from nowhere
-        "insert into int_cells select 1, column_number, record, old_value, new_value from int_cells",  # the CRM's own
-        "update int_cells set new_value = new_value || '!'",
-        "update merged_result set \"Title\" = 'b' where \"Id\" = '2'",  # another vendor's value
+        "update int_result set _merge_record_2 = null where _merge_original_row = 2",  # a cell from nowhere
+        "update int_result set _merge_record_2 = 4294967297 where _merge_original_row = 1",  # a source of the CRM's own
+        "update int_result set \"Title\" = 'b' where \"Id\" = '3'",  # another vendor's value
     ],
 )
 def test_provenance_that_does_not_close_is_seen(runner, merged, tmp_path, broken):
     with copied(merged, tmp_path) as connection:
         connection.execute(broken)
-    assert not check(runner, merged, "every_vendor_cell_has_one_source", tmp_path)
+    assert not check(runner, merged, SOURCES, tmp_path)
+    assert asked_again(runner, merged, tmp_path)[SOURCES] > 0
+
+
+@pytest.mark.parametrize(
+    "broken", ["\"Title\" = 'b', _merge_old_2 = 'CEO', _merge_record_2 = 4294967297", "_merge_old_2 = 'CFO'"]
+)
+def test_a_cell_that_no_policy_allows_is_seen(runner, merged, tmp_path, broken):
+    """What was taken over a filled cell; a cell of the CRM that is told otherwise."""
+    with copied(merged, tmp_path) as connection:
+        connection.execute(f"update int_result set {broken} where _merge_original_row = 1")
+    found = asked_again(runner, merged, tmp_path)
+    assert (found[CELLS] > 0) == broken.startswith('"Title"')
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,7 @@ def test_merge_checks_asks_every_named_test(runner, merged, tmp_path):
     with copied(merged, tmp_path) as connection:
         asked = dict(connection.execute("select name, query from merge_checks").fetchall())
         assert set(asked) == of_models - {"every_check_passes"} and len(asked) > 60
-        connection.execute("delete from int_cells where original_row = 2")
+        connection.execute(BROKEN["every_vendor_cell_has_one_source"])
     result = runner.invoke(["test", "--select", "resource_type:test"], tmp_path, spec_of(merged))
     alone = {node.node.name: node.failures for node in result.result.results if node.node.name in asked}
     assert alone == asked_again(runner, merged, tmp_path)
@@ -228,20 +241,21 @@ def test_merge_checks_comes_after_all_that_it_asks(runner):
     # and after all that is published, so that a merge that fails is whole
     read = {key for node in nodes.values() if node.resource_type == "model" for key in node.depends_on.nodes}
     models = {key for key, node in nodes.items() if node.resource_type == "model"}
-    assert models - read == {"model.crm_merge.merge_checks"}
+    landed_for_spark = "model.crm_merge.stg_forms"
+    assert models - read == {"model.crm_merge.merge_checks", landed_for_spark}
 
 
 def test_a_merge_that_a_check_complains_of_fails(runner, merged, tmp_path):
     with copied(merged, tmp_path) as connection:
-        connection.execute("delete from crosswalk where source = 'b'")
+        connection.execute("delete from int_links where record > 8589934592")
     assert asked_again(runner, merged, tmp_path)["matched_rows_and_crosswalk_agree"] == 2
     assert not check(runner, merged, "every_check_passes", tmp_path)
 
 
 def test_the_rows_of_a_failed_check_are_shown(merged, tmp_path):
     with copied(merged, tmp_path) as connection:
-        connection.execute("delete from int_cells where original_row = 2")
         name = "every_vendor_cell_has_one_source"
+        connection.execute(BROKEN[name])
         [(query,)] = connection.execute("select query from merge_checks where name = $1", [name]).fetchall()
     asked = dbt_run.Check(name, "merged_result", "fail", 1, 0.1, query)
     shown = "failure: a cell that is not the CRM's and has no source, original_row: 2, column_name: Title, result_value: a"
@@ -382,6 +396,10 @@ def rewrite(file, query):
         connection.execute(f"copy ({query}) to '{file}' (format parquet)")
 
 
+def fullest(files):
+    return max(files, key=lambda file: file.stat().st_size)
+
+
 def swap(one, another):
     held = one.read_bytes()
     one.write_bytes(another.read_bytes())
@@ -394,27 +412,25 @@ TOTALS = "every_original_row_comes_out_once"
 # check, relation, what is done to its files
 BROKEN_IN_PARTS = {
     "nothing": ("", "", lambda files: None),
-    "a row is lost": (CELLS, "merged_result", lambda files: rewrite(files[1], "from this limit 1")),
-    "a row comes twice": (CELLS, "merged_result", lambda files: rewrite(files[1], "from this union all from this limit 3")),
-    "a cell is changed": (CELLS, "merged_result", lambda files: rewrite(files[2], """select * replace ('x' as "Id") from this""")),
-    "rows change places": (CELLS, "merged_result", lambda files: rewrite(files[1], 'from this order by "Id" desc')),
-    "slices change places": (CELLS, "merged_result", lambda files: swap(files[0], files[2])),
-    "a vendor's cell is changed": (SOURCES, "merged_result", lambda files: rewrite(files[1], """select * replace ("Title" || '!' as "Title") from this""")),
-    "a cell is lost": (SOURCES, "int_cells", lambda files: rewrite(files[1], "from this limit 0")),
-    "a cell comes from nowhere": (SOURCES, "int_cells", lambda files: rewrite(files[1], "from this union all select * replace (6 as original_row) from this")),
-    "cells change places": (SOURCES, "int_cells", lambda files: swap(files[0], files[2])),
-    "a link is lost": (LINKS, "crosswalk", lambda files: rewrite(files[2], "from this limit 1")),
-    "links change places": (LINKS, "crosswalk", lambda files: swap(files[0], files[1])),
+    "a row is lost": (CELLS, "int_result", lambda files: rewrite(files[1], "from this limit 1")),
+    "a row comes twice": (CELLS, "int_result", lambda files: rewrite(files[1], "from this union all from this limit 3")),
+    "a cell is changed": (CELLS, "int_result", lambda files: rewrite(files[2], """select * replace ('x' as "Id") from this""")),
+    "rows change places": (CELLS, "int_result", lambda files: rewrite(files[1], 'from this order by "Id" desc')),
+    "slices change places": (CELLS, "int_result", lambda files: swap(files[0], files[2])),
+    "a vendor's cell is changed": (SOURCES, "int_result", lambda files: rewrite(files[1], """select * replace ("Title" || '!' as "Title") from this""")),
+    "a source is lost": (SOURCES, "int_result", lambda files: rewrite(files[1], "select * replace (null::bigint as _merge_record_2) from this")),
+    "a source comes from nowhere": (SOURCES, "int_result", lambda files: rewrite(files[1], "select * replace (4294967297 as _merge_record_2) from this")),
+    "a link is lost": (LINKS, "int_links", lambda files: rewrite(fullest(files), "from this limit 1")),
     "a row of the ledger is lost": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "from this limit 0")),
     "a row of the ledger comes twice": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all from this limit 3")),
     "a row of another stretch": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace (6 as source_row) from this limit 3")),
     "a row of another file": (LEDGER, "row_ledger", lambda files: rewrite(files[0], "from this union all select * replace ('b' as source) from this limit 3")),
     "stretches change places": (LEDGER, "row_ledger", lambda files: swap(files[0], files[-1])),
-    "a link of another slice": (LINKS, "crosswalk", lambda files: rewrite(files[0], "from this union all select * replace (6 as original_row) from this limit 5")),
-    "a link too many": (LINKS, "crosswalk", lambda files: rewrite(files[1], "from this union all from this limit 5")),
+    "a link of another slice": (LINKS, "int_links", lambda files: rewrite(fullest(files), "select * replace (original_row % 6 + 1 as original_row) from this")),
+    "a link too many": (LINKS, "int_links", lambda files: rewrite(fullest(files), "from this union all from this")),
     "a stretch too many": (TOTALS, "row_ledger", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
-    "links too many": (TOTALS, "crosswalk", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
-    "a slice too many": (TOTALS, "merged_result", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
+    "links too many": (TOTALS, "int_links", lambda files: shutil.copy(fullest(files), files[0].with_name("int_links.0000099.parquet"))),
+    "a slice too many": (TOTALS, "int_result", lambda files: shutil.copy(files[0], str(files[0]).replace("0000000", "0000099"))),
     "no bucket": (LEDGER, "row_ledger", lambda files: rewrite(files[-1], "select * replace (null::varchar as bucket) from this")),
 }  # fmt: skip
 

@@ -66,7 +66,7 @@ overwrite: {default: fill, title: update}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("keys", "more", "limit"), [("email", "", "80MB"), ("email, phone, linkedin", EVERYTHING, "110MB")]
+    ("keys", "more", "limit"), [("email", "", "80MB"), ("email, phone, linkedin", EVERYTHING, "150MB")]
 )
 def test_nothing_holds_all_rows_at_once(tmp_path, keys, more, limit):
     """200,000 originals in parts of a few thousand rows, within hardly more memory than landing them takes and with little to spill:

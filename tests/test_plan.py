@@ -213,7 +213,7 @@ def test_a_plan_is_landed_as_it_is():
 
 def widths(**more) -> Widths:
     return Widths(**{
-        "room": 1000, "most_rows": parts.ALL_ROWS, "entity": 10, "row": 10, "compared": 0, "original": 10, "buffers": 5, "newcomer": 10,
+        "room": 1000, "most_rows": parts.ALL_ROWS, "entity": 10, "row": 10, "id": 0, "compared": 0, "original": 10, "buffers": 5, "newcomer": 10,
         "any_row": 10, "rows_together": 5000, "rows_are_large": False,
     } | more)  # fmt: skip
 
@@ -267,18 +267,18 @@ def test_stretches_hold_at_most_so_many_rows_and_all_of_them(rows, most):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
-def test_parts_of_entities_keep_within_the_room(several, linked, alone, large):
-    linked = min(linked, several)
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+def test_parts_of_entities_keep_within_the_room(several, alone, large):
     measured = {
-        "several": several, "several_rows": 2 * several, "linked": linked, "linked_rows": 2 * linked, "all_rows": 2 * several + alone,
-        "held_linked": 20 * linked, "held_others": 20 * (several - linked),
-    }  # fmt: skip
+        "several": several,
+        "several_rows": 2 * several,
+        "all_rows": 2 * several + alone,
+        "held": 20 * several,
+    }
     of = widths(rows_are_large=large)
     n = parts.entities(of, 3, measured)["n"]
-    for count in (linked, several - linked):
-        assert count * of.entity + count * 20 <= n * of.room
-    assert n == 1 or (max(linked, several - linked) * 30) > (n - 1) * of.room
+    assert several * of.entity + several * 20 <= n * of.room
+    assert n == 1 or several * 30 > (n - 1) * of.room
     disputes = parts.disputes(of, n, {"n": several, "bytes": 300 * several})["n"]
     assert disputes % n == 0 and 300 * several <= disputes * of.room * 1.25
 
@@ -291,6 +291,6 @@ def test_few_large_entities_do_not_meet():
 
 
 def test_many_files_are_read_in_two_parts_at_least():
-    measured = {"several": 10, "several_rows": 10_001, "linked": 0, "linked_rows": 0, "all_rows": 10_001}
+    measured = {"several": 10, "several_rows": 10_001, "all_rows": 10_001}
     assert parts.entities(widths(row=0), 12, measured)["n"] == 2
     assert parts.entities(widths(row=0), 9, measured)["n"] == 1

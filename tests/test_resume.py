@@ -31,7 +31,8 @@ overwrite: {default: fill, city: update}
 export: {formats: [csv]}
 """
 ROWS = 3000
-MODELS = sorted(path.stem for path in (PROJECT / "models").glob("*/**/*.sql"))
+# what is landed for Spark is no part of a merge
+MODELS = sorted({path.stem for path in (PROJECT / "models").glob("*/**/*.sql")} - {"stg_forms"})
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def kill_in_turn(files: Path, place: Path, stages: list[str], undisturbed: dict[
 
 
 def test_a_killed_merge_goes_on(files, undisturbed, tmp_path):
-    stages = ["stg_files", "int_enriched_consolidated", "merged_result", "publishing"]
+    stages = ["stg_files", "int_enriched_consolidated", "int_result", "publishing"]
     kill_in_turn(files, tmp_path / "m", stages, undisturbed)
 
 

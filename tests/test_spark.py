@@ -31,15 +31,17 @@ needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason="Spark is 
 
 # What differs per engine. A word more is a word that every reader has to learn.
 WORDS = {
-    "epoch_microseconds", "exploded", "failures_of_check", "first_of", "hash_number", "in_stored_order", "join_in_order", "last_of", "list_holds", "list_of_strings", "matches", "parquet_files", "parquet_rows", "part_of",
-    "place_in_file", "replace_all", "scratch", "sql_name", "sql_text", "within",
+    "epoch_microseconds", "exploded", "failures_of_check", "first_of", "form_or_landed", "hash_number", "in_stored_order", "join_in_order", "landed_form", "last_of", "list_holds", "list_of_strings", "matches", "original_form",
+    "parquet_files", "parquet_folders", "parquet_rows", "part_of", "place_in_file", "quick_number", "read_again", "replace_all", "scratch", "sql_name", "sql_text", "with_landed_forms", "within", "written_in_order_of",
 }  # fmt: skip
-# What DuckDB does before Spark begins: files are landed, and with them what the spec and the reference seeds say.
+# What DuckDB does before Spark begins: files are landed, and with them what the spec and the reference seeds say. And what it alone asks before a check.
 LANDING = {
     "begin_merge",
     "land_assertions",
     "land_files",
     "land_forms",
+    "names_of_shape",
+    "quick_question",
     "read_plan",
     "read_reference",
     "recall_journal",
@@ -90,8 +92,9 @@ def assert_same(a: Path, b: Path) -> None:
             )  # fmt: skip
             relations[database] = {name for (name,) in found.fetchall()}
         models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
-        assert relations["merge"] == relations["other"] == models
-        for name in sorted(models):
+        # what DuckDB lands for Spark, a merge of its own does not have
+        assert relations["merge"] == relations["other"] - {"stg_forms"} == models - {"stg_forms"}
+        for name in sorted(models - {"stg_forms"}):
             columns = [
                 [row[0] for row in connection.execute(f'describe {database}.main."{name}"').fetchall()]
                 for database in ("merge", "other")
@@ -142,7 +145,7 @@ def workload(tmp_path_factory):
     workload.write(20_000, folder)
     with (folder / "v1.csv").open("a") as vendor:
         for n in range(3_000):  # one switchboard for thousands: a hub, and an entity that would be one
-            vendor.write(f"hub{n}@corp{n}.com,(212) 200 0000,,Agent,City {n % 9},Industry 1,v1-h{n},{n}\n")
+            vendor.write(f"hub{n}@corp{n}.com,(212) 200 0000,,Agent,City {n % 9},Industry 1,v1-h{n},{n},,\n")
     (folder / "decisions.csv").write_text(
         "decision,a_source,a_row,b_source,b_row\nmust_link,original,1,v0,2\nmust_link,v0,7,v1,9\ncannot_link,original,5,v2,3\n"
     )

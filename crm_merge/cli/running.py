@@ -29,8 +29,8 @@ STAGES = {
     "int_components": "vendor rows linked",
     "int_matches": "matches of a CRM row and a person",
     "int_enriched_consolidated": "of them consolidated",
-    "merged_result": "rows merged",
-    "crosswalk": "links written",
+    "int_result": "rows merged",
+    "int_links": "links written",
 }
 
 

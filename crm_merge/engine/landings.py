@@ -4,6 +4,7 @@ columns, which are read like what was landed: as literals they would make the SQ
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,9 @@ def landing_of(plan: dict[str, Any], k: int) -> dict[str, Any]:
 
 def clear(folder: Path, beginning: str = "") -> None:
     """Removes what was landed: rows, rejects and keys, or files whose names begin so."""
-    for name in [beginning] if beginning else ["rows_", "rejects_", "keys_"]:
+    for name in [beginning] if beginning else ["rows_", "rejects_", "keys_", "forms_"]:
         for path in folder.glob(f"{name}*"):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_tables(plan: dict[str, Any], folder: Path, landed: dict[str, Any] | None = None) -> None:

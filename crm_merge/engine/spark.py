@@ -122,9 +122,9 @@ def hand_over(directory: Path) -> None:
     shutil.rmtree(directory / ".crm-merge" / NEW, ignore_errors=True)
     if root():
         clear(directory)
-        landed = sorted((directory / LANDING).glob("*.parquet"))
+        landed = sorted((directory / LANDING).rglob("*.parquet"))
         shared(directory).put(
-            [(path, f"{LANDING}/{path.name}") for path in landed], f"{LANDING}/plan.parquet"
+            [(path, str(path.relative_to(directory))) for path in landed], f"{LANDING}/plan.parquet"
         )
 
 

@@ -28,8 +28,8 @@ MATCH_COLUMNS = ["match_quality", "match_status", "match_tier", "matched_on", "e
 NEEDED = ["merged_result", "stg_files", "stg_columns", "int_cells"]
 # The rows of the original as the merge read them; its view stg_original names them by the place where the merge was made.
 LANDED = Path(".crm-merge") / "landing" / "rows_0_0.parquet"
-# kept in files, to which the views in merge.duckdb point by the place where the merge was made
-IN_FILES = ["merged_result", "int_cells"]
+# kept in files, to which the views in merge.duckdb point by the place where the merge was made: now, and before the result had its sources beside it
+IN_FILES = {"int_result": ["int_result"], "merged_result": ["merged_result", "int_cells"]}
 # What an id that counts as blank may hold: as the macro is_empty, so that record_id is the audit's.
 BLANK = r"[ \t\n\x0B\f\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200D}\x{2028}\x{2029}\x{202F}\x{205F}\x{2060}\x{3000}\x{FEFF}]*"
 
@@ -116,7 +116,7 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
         raise DiffProblem(
             f"'{place}' lacks {LANDED}, the CRM's rows as they were read; a merge directory is copied whole, or run it again"
         )
-    for relation in IN_FILES:
+    for relation in IN_FILES[result_of(connection, name)]:
         folder, files_of = kept_in(connection, name, place, relation)
         if not any(folder.glob(files_of)):
             raise DiffProblem(
@@ -126,6 +126,10 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
         connection.execute(
             f"create temp view {relation}_{name} as from read_parquet({sql_text(files)}, hive_partitioning = false)"
         )
+    if result_of(connection, name) == "int_result":
+        names = [row[0] for row in connection.execute(f"describe int_result_{name}").fetchall()]
+        shown = ", ".join(sql_name(column) for column in names if not column.startswith("_merge_"))
+        connection.execute(f"create temp view merged_result_{name} as select {shown} from int_result_{name}")  # noqa: S608 -- names are quoted
     header = record_id(connection, name)
     found = connection.execute(
         f"select position from {name}.stg_columns where file_order = 0 and header = $1",  # noqa: S608
@@ -146,6 +150,14 @@ def read_rows(connection: duckdb.DuckDBPyConnection, name: str, place: Path) -> 
         raise DiffProblem(
             f"the last merge in '{place}' did not finish: the CRM was read anew, but its merged_result is an earlier one; run it again"
         )
+
+
+def result_of(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Returns which relation's files hold the result of a merge: int_result, or merged_result of an older version."""
+    found = connection.execute(
+        "select count(*) from duckdb_views() where database_name = $1 and view_name = 'int_result'", [name]
+    ).fetchone()
+    return "int_result" if found and found[0] else "merged_result"
 
 
 def kept_in(connection: duckdb.DuckDBPyConnection, name: str, place: Path, relation: str) -> tuple[Path, str]:
@@ -348,12 +360,18 @@ def sources(connection: duckdb.DuckDBPyConnection, name: str, column: str) -> st
         f"select min(column_number) from {name}.stg_columns where column_name = $1",  # noqa: S608
         [column],
     ).fetchone()
+    n = number[0] if number else None
+    if n is None:
+        given = "(select cast(null as bigint) as original_row, cast(null as bigint) as record where 1 = 0)"
+    elif result_of(connection, name) == "int_result":
+        given = f"(select _merge_original_row as original_row, _merge_record_{n} as record from int_result_{name})"  # noqa: S608
+    else:
+        given = f"(select original_row, record from int_cells_{name} where column_number = {n})"  # noqa: S608
     return f"""
         select g.original_row, concat(f.source, ' row ', g.record % 4294967296) as source
-        from int_cells_{name} as g
+        from {given} as g
         inner join {name}.stg_files as f on cast(floor(g.record / 4294967296) as int) = f.file_order
-        where g.column_number = {number[0] if number and number[0] is not None else "null"}
-          and g.original_row in (select row_{name} from cells)"""  # noqa: S608
+        where g.original_row in (select row_{name} from cells)"""  # noqa: S608
 
 
 # By the row in B, where it has none by that in A; then by column.

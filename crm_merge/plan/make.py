@@ -58,7 +58,7 @@ def made(
     plan.needs = sizes.needs(plan, spec, machine.threads)
     plan.widths = parts.widths(plan, names, machine.memory, machine.most_rows)
     plan.parts = parts.settled(plan, plan.widths)
-    plan.shapes = shapes.shapes_of(plan)
+    plan.shapes = shapes.shapes_of(plan, machine.most_rows)
     plan.cells = shapes.cells_of(plan, names)
     plan.tiers_of_several = shapes.tiers_of_several(plan.cells)
     for file in plan.files:

@@ -84,13 +84,14 @@ class Guards:
 @dataclass
 class Widths:
     """The bytes that things take in memory: of a part (``room``, and the most rows of one), of an entity of several rows without its texts, of
-    a vendor's row, of what strategies compare of a row, of a row of the result and its buffers, of a newcomer, of any row held whole; the
+    a vendor's row, of an entity's id, of what strategies compare of a row, of a row of the result and its buffers, of a newcomer, of any row held whole; the
     rows of a Parquet row group, which is held in memory whole; and whether rows are so wide or so long, be it in one place of a file (or does somebody want so small parts), that more is done in parts."""
 
     room: int
     most_rows: int
     entity: int
     row: int
+    id: int
     compared: int
     original: int
     buffers: int

@@ -11,6 +11,8 @@ from typing import Any
 from crm_merge.plan.model import Plan, Widths
 from crm_merge.spec.names import Names
 
+# bytes of a part, whatever the limit: with 4 GB a million rows in one part took a tenth longer than in three, since their tables fit no cache
+MOST_ROOM = 320_000_000
 RECORDS = 4_294_967_296  # a record is file * 2^32 + row
 ALL_ROWS = 1_000_000_000  # a part of so many rows is not limited by them
 
@@ -24,7 +26,7 @@ def bytes_held(size: int) -> int:
 def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     """Returns the bytes that rows, entities and parts may have in memory. ``limit``: DuckDB's memory limit in bytes; ``most_rows``: the most
     rows of a part."""
-    room = int(limit * 0.4)
+    room = min(int(limit * 0.4), MOST_ROOM)
     vendors = [file["row_bytes"] for file in plan.files if file["k"]]
     columns = len(plan.crm) + len(plan.vendor)
     vendor = max((size + bytes_held(size) for size in vendors), default=0)
@@ -35,21 +37,24 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     return Widths(
         room=room,
         most_rows=most_rows,
-        # about 64 bytes per column of each entity of several rows: aggregates of texts can not spill
+        # about 96 bytes per column of each entity of several rows: aggregates of texts can not spill
         entity=64
-        + sum(64 + (200 if not c.group and c.strategy.name in names.folds else 0) for c in plan.vendor),
+        + sum(96 + (200 if not c.group and c.strategy.name in names.folds else 0) for c in plan.vendor),
         row=max((bytes_held(size) for size in vendors), default=0),
+        # what an entity of one row takes is its id, which is joined to it
+        id=80,
         # what strategies compare is joined to all candidates of a part at once
         compared=sum(
             80 * (name in names.needs_forms) + 100 * (name in names.needs_extremes) for name in alone
         ),
-        # of each original its row and what it takes of the entities, and buffers of each column, of which many take more than their rows
-        original=original + bytes_held(original) + vendor + buffers(columns),
+        # of each original its row and what it takes of the entities, where each cell comes from, and buffers of each column, of which many take
+        # more than their rows
+        original=original + bytes_held(original) + vendor + 16 * len(plan.vendor) + buffers(columns),
         buffers=buffers(columns),
         newcomer=vendor + 24 * len(plan.vendor) + 400,
         # rows that are said to be the same are held whole
         any_row=100 + max(file["row_bytes"] for file in plan.files),
-        rows_together=rows_together(longest + 24 * columns),
+        rows_together=rows_together(longest + 24 * columns, most_rows),
         rows_are_large=(
             most_rows < ALL_ROWS
             or longest > 2000
@@ -59,9 +64,10 @@ def widths(plan: Plan, names: Names, limit: int, most_rows: int) -> Widths:
     )
 
 
-def rows_together(size: int) -> int:
-    """Returns how many rows of so many bytes a Parquet row group holds. DuckDB's own 122,880 rows of 100 columns took 8 s at 400 MB, not 0.6 s."""
-    return min(max(8_000_000 // max(size, 1), 2048), 50_000)
+def rows_together(size: int, most_rows: int = ALL_ROWS) -> int:
+    """Returns how many rows of so many bytes a Parquet row group holds, no more than a part has. DuckDB's own 122,880 rows of 100 columns took 8 s at
+    400 MB, not 0.6 s."""
+    return min(max(8_000_000 // max(size, 1), 2048), 50_000, max(most_rows, 2048))
 
 
 def is_small(plan: Plan, columns: int, room: int) -> bool:
@@ -82,10 +88,11 @@ def settled(plan: Plan, of: Widths) -> dict[str, dict[str, Any]]:
     if of.rows_are_large:
         return {}
     step = max(of.room // of.original, 100)
+    kinds = {column.key_type for column in plan.vendor if column.key_type}
     originals = list(range(1, max(plan.files[0]["physical_rows"], 1) + 1, step))
     return {
-        # what is sorted into parts of entities at once: about 100 bytes of each record
-        "records": stretches(plan.files[1:], max(of.room // 100, 1000)),
+        # what is sorted into parts of entities at once: about 100 bytes of each record, and what its keys say, which is joined to it
+        "records": stretches(plan.files[1:], max(of.room // (100 + 80 * len(kinds)), 1000)),
         "rows": stretches(plan.files, max(of.room // of.any_row, 1000)),
         "originals": {"n": len(originals), "firsts": originals},
     }
@@ -112,21 +119,18 @@ def parts_for(size: float, rows: float, room: int, most_rows: int) -> int:
 def entities(of: Widths, files: int, measured: dict[str, Any]) -> dict[str, Any]:
     """Returns the parts of entities.
 
-    ``measured``: entities of several rows and their rows (``several``, ``several_rows``), those of them that CRM rows are linked to
-    (``linked``, ``linked_rows``), ``all_rows``; and where rows are large the bytes that their texts hold (``held_linked``, ``held_others``).
+    ``measured``: entities of several rows and their rows (``several``, ``several_rows``), ``all_rows``; and where rows are large the bytes that
+    their texts hold (``held``).
     """
-    others = measured["several"] - measured["linked"]
     rows = measured["several_rows"]
-    held_linked = measured["linked_rows"] * of.row
-    held_others = (measured["several_rows"] - measured["linked_rows"]) * of.row
+    held = rows * of.row
     compared = measured["all_rows"] * 2 * of.row
     if of.rows_are_large:  # an entity of one row is handed on as it is, which counts where rows are large
         rows = measured["all_rows"]
-        held_linked, held_others = measured["held_linked"], measured["held_others"]
-        compared = 2 * (held_linked + held_others)
+        held = measured["held"]
+        compared = 2 * held
     ranked = compared + measured["all_rows"] * of.compared if of.compared else 0
-    # those that are linked and those that are not are consolidated one after the other
-    sizes = (measured["linked"] * of.entity + held_linked, others * of.entity + held_others, ranked)
+    sizes = (measured["several"] * of.entity + held, ranked, measured["all_rows"] * of.id)
     # one part is read from all files at once, and each of them takes memory
     fewest = 2 if files > 9 and measured["several_rows"] > 10_000 else 1
     return {"n": max(fewest, parts_for(max(sizes), rows, of.room, of.most_rows)), "firsts": None}

@@ -10,7 +10,7 @@ from typing import Any
 
 from crm_merge.plan.columns import Header
 from crm_merge.plan.model import Cells, KeyColumn, Landing, Plan, Shape, ShapeCells, Tier
-from crm_merge.plan.parts import RECORDS, rows_together, stretches
+from crm_merge.plan.parts import ALL_ROWS, RECORDS, rows_together, stretches
 from crm_merge.spec.names import Names
 
 FEW_ROWS = 100_000  # a file of more is read alone: its own statement is a small part of the work
@@ -19,8 +19,9 @@ MOST_AT_ONCE = 500  # files: each has buffers of its own
 STRETCH = 1_000_000  # rows whose keys are put beside their cells at once
 
 
-def shapes_of(plan: Plan) -> list[Shape]:
-    """Returns the shapes of a plan's files in order: small files of one vendor with the same columns have one, any other file has its own."""
+def shapes_of(plan: Plan, most_rows: int = ALL_ROWS) -> list[Shape]:
+    """Returns the shapes of a plan's files in order: small files of one vendor with the same columns have one, any other file has its own.
+    ``most_rows``: the most rows of a part."""
     headers: dict[int, list[Header]] = {file["k"]: [] for file in plan.files}
     for header in plan.headers:
         headers[header.k].append(header)
@@ -37,7 +38,9 @@ def shapes_of(plan: Plan) -> list[Shape]:
             keeps_record=len(files) > 1,
             stretches=stretches_of(files),
             column_map=column_map(headers[files[0]["k"]], plan),
-            rows_together=rows_together(max(file["densest"] + 8 * len(file["header"]) for file in files)),
+            rows_together=rows_together(
+                max(file["densest"] + 8 * len(file["header"]) for file in files), most_rows
+            ),
         )
         for files in alike.values()
     ]

@@ -33,6 +33,35 @@
   (cast(conv(concat({{ digits[:4] | join(', ') }}), 16, 10) as bigint) * 2147483648 + shiftright(cast(conv(concat({{ digits[4:] | join(', ') }}), 16, 10) as bigint), 1))
 {%- endmacro %}
 
+{#- A number of a text, 64 bits, of this engine alone and not null for null: two texts that differ have another, so that they are seen to differ. DuckDB's hash
+    of a text cancels what differs eight letters apart, so the text is looked at twice, the second time at another offset. -#}
+{% macro quick_number(text) %}{{ return(adapter.dispatch('quick_number', 'crm_merge')(text)) }}{% endmacro %}
+{% macro duckdb__quick_number(text) %}xor(hash({{ text }}), hash(concat('1234', {{ text }}))){% endmacro %}
+{% macro spark__quick_number(text) %}xxhash64({{ text }}){% endmacro %}
+
+{#- The form of a vendor's cell that holds no keys: as it was landed, null where it was not; and what was landed, or else what the cell says. Engines write small letters each in its
+    way, so DuckDB lands the forms that Spark reads. -#}
+{% macro landed_form(v, forms) %}{{ return(adapter.dispatch('landed_form', 'crm_merge')(v, forms)) }}{% endmacro %}
+{% macro duckdb__landed_form(v, forms) %}cast(null as bigint){% endmacro %}
+{% macro spark__landed_form(v, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
+
+{% macro form_or_landed(landed, cell) %}{{ return(adapter.dispatch('form_or_landed', 'crm_merge')(landed, cell)) }}{% endmacro %}
+{% macro duckdb__form_or_landed(landed, cell) %}coalesce({{ landed }}, {{ hash_number(comparison_form(cell)) }}){% endmacro %}
+{% macro spark__form_or_landed(landed, cell) %}{{ landed }}{% endmacro %}
+
+{#- A join with the forms that were landed, where landed_form reads them. -#}
+{% macro with_landed_forms(forms, record) %}{{ return(adapter.dispatch('with_landed_forms', 'crm_merge')(forms, record)) }}{% endmacro %}
+{% macro duckdb__with_landed_forms(forms, record) %}{% endmacro %}
+{% macro spark__with_landed_forms(forms, record) %}inner join {{ landed_forms(merge_plan()) }} as {{ forms }} on {{ record }} = {{ forms }}.record{% endmacro %}
+
+{#- The form of the CRM's own cell that holds no keys, of the column that vendors call so: of its text in `original`, or as it was landed. -#}
+{% macro original_form(v, header, original, forms) %}{{ return(adapter.dispatch('original_form', 'crm_merge')(v, header, original, forms)) }}{% endmacro %}
+{% macro duckdb__original_form(v, header, original, forms) %}
+  {%- set cell = original ~ '.' ~ sql_name(header.header) -%}
+  {{ form_of(cell, 'not ' ~ is_blank(cell, header.is_name)) }}
+{%- endmacro %}
+{% macro spark__original_form(v, header, original, forms) %}{{ forms }}.form_{{ v.index }}{% endmacro %}
+
 {#- The rows of a table that was written in an order, with the place of each in it, _merge_position: 1, 2, 3 … -#}
 {% macro in_stored_order(relation) %}{{ return(adapter.dispatch('in_stored_order', 'crm_merge')(relation)) }}{% endmacro %}
 {% macro duckdb__in_stored_order(relation) %}(select row_number() over () as _merge_position, * from {{ relation }}){% endmacro %}
@@ -66,6 +95,21 @@
 {% macro parquet_files(beginning) %}{{ return(adapter.dispatch('parquet_files', 'crm_merge')(beginning)) }}{% endmacro %}
 {% macro duckdb__parquet_files(beginning) %}read_parquet({{ sql_path(beginning) }} || '*.parquet', file_row_number = true){% endmacro %}
 {% macro spark__parquet_files(beginning) %}parquet.{{ sql_name(beginning ~ '*.parquet') }}{% endmacro %}
+
+{#- The rows of all Parquet files in the folders of a folder. -#}
+{% macro parquet_folders(folder) %}{{ return(adapter.dispatch('parquet_folders', 'crm_merge')(folder)) }}{% endmacro %}
+{% macro duckdb__parquet_folders(folder) %}read_parquet({{ sql_path(folder) }} || '/*/*.parquet', hive_partitioning = false){% endmacro %}
+{% macro spark__parquet_folders(folder) %}parquet.{{ sql_name(folder ~ '/*/*.parquet') }}{% endmacro %}
+
+{#- The end of a query over rows that are stored in this order: a table that is made of them is written in it, too. -#}
+{% macro written_in_order_of(column) %}{{ return(adapter.dispatch('written_in_order_of', 'crm_merge')(column)) }}{% endmacro %}
+{% macro duckdb__written_in_order_of(column) %}{% endmacro %}
+{% macro spark__written_in_order_of(column) %}order by {{ column }}{% endmacro %}
+
+{#- Of a query that is asked for twice: read what it reads again, and do not keep its rows meanwhile. -#}
+{% macro read_again() %}{{ return(adapter.dispatch('read_again', 'crm_merge')()) }}{% endmacro %}
+{% macro duckdb__read_again() %}not materialized{% endmacro %}
+{% macro spark__read_again() %}{% endmacro %}
 
 {#- Is a number in a list? -#}
 {% macro list_holds(list, number) %}{{ return(adapter.dispatch('list_holds', 'crm_merge')(list, number)) }}{% endmacro %}

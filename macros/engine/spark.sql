@@ -47,6 +47,7 @@
 {#- Files are landed already. -#}
 {% macro spark__land_files() %}{% endmacro %}
 {% macro spark__land_forms() %}{% endmacro %}
+{% macro spark__names_of_shape(shape, plan) %}{{ rows_of_shape(shape, plan, 'forms') }}{% endmacro %}
 {% macro spark__land_assertions() %}{% endmacro %}
 {% macro spark__read_reference(seed, column, where) %}
   {%- do exceptions.raise_compiler_error('crm-merge: ' ~ seed ~ '.' ~ column ~ ' was not landed with the plan; please report this') -%}
@@ -89,6 +90,7 @@
 {% endmaterialization %}
 
 
+{% macro spark__quick_question(name) %}{% do return(none) %}{% endmacro %}
 {% macro spark__failures_of_check(name) %}
   {%- set query = query_value('select query from merge_checks_to_ask where name = ' ~ sql_text(name)) -%}
   {%- do return({'failures': query_value('select count(*) from (' ~ query ~ '\n) as failing_rows') | int, 'settings': ''}) -%}

@@ -1,4 +1,4 @@
-{{ config(materialized='in_parts', over='records', into='entities', into_key='_merge_entity', lazy=true) }}
+{{ config(materialized='in_parts', over='records', into='entities', into_key='_merge_entity', finer='disputes', lazy=true) }}
 -- depends_on: {{ ref('int_matches') }}
 {%- set plan = merge_plan() %}
 {%- set compared = forms_for_strategies(plan) %}
@@ -10,10 +10,13 @@ select
   s._merge_ord
   {%- for v in plan.vendor %},
   s.{{ sql_name(v.column) }}
-  {%- if v.column in compared %},
+  {%- if v.key_type %},
+  k_{{ v.key_type }}.form_{{ v.index }} as {{ sql_name('_merge_form_' ~ v.column) }}
+  {%- elif v.column in compared %},
   s.{{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
   {%- endfor %}
 from {{ ref('stg_enriched') }} as s
 inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
+{{ with_key_forms(plan.vendor, plan, 'records', 's._merge_ord') }}
 where {{ within('records', 's._merge_ord') }} and {{ within('records', 'e.record') }} and not e.is_quarantined

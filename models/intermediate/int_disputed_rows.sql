@@ -19,7 +19,7 @@ with collected as (
 select
   m.original_row,
   m.entity_rank,
-  i.entity_id,
+  g._merge_entity_id as entity_id,
   d.column_number,
   d.n_candidates,
   d.n_values,
@@ -28,16 +28,22 @@ select
   d.winner_form,
   d.winner,
   d.runner_up_record,
-  d.runner_up
+  d.runner_up,
+  case d.column_number
+    when 0 then cast(null as bigint)
+    {%- for v in plan.vendor if v.header %}
+    when {{ v.index }} then m.form_{{ v.index }}
+    {%- endfor %}
+  end as original_form
   {%- if collected %},
   h.forms as collected_forms
   {%- endif %}
 from {{ ref('int_disputes') }} as d
-inner join {{ ref('int_matches') }} as m on d.entity = m.entity
-inner join {{ ref('int_entity_ids') }} as i on d.entity = i.entity
+inner join {{ ref('int_linked') }} as m on d.entity = m.entity
+inner join {{ ref('int_golden') }} as g on d.entity = g._merge_entity
 {%- if collected %}
 left join collected as h on d.entity = h.entity and d.column_number = h.column_number
 {%- endif %}
-where {{ part_of('d.entity', 'disputes') }} and {{ part_of('m.entity', 'disputes') }} and {{ part_of('i.entity', 'disputes') }}
+where {{ part_of('d.entity', 'disputes') }} and {{ part_of('m.entity', 'disputes') }} and {{ part_of('g._merge_entity', 'disputes') }}
 -- merge_conflicts is made slice by slice, and each slice skips what it does not need
 order by m.original_row

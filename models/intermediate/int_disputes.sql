@@ -1,5 +1,5 @@
 {{ config(materialized='in_parts', over='disputes', in_files=true) }}
--- depends_on: {{ ref('int_enriched_consolidated') }}
+-- depends_on: {{ ref('int_golden') }}
 {%- set plan = merge_plan() %}
 {%- set smallest = [] %}
 {%- set largest = [] %}
@@ -152,7 +152,7 @@ from measured as m
 inner join winners as w on m.entity = w.entity and m.column_number = w.column_number
 inner join listed as l on m.entity = l.entity and m.column_number = l.column_number and l.place = 1
 {%- if folded %}
-inner join {{ ref('int_enriched_consolidated') }} as g on m.entity = g._merge_entity and g._merge_is_first_of_entity
+inner join {{ ref('int_golden') }} as g on m.entity = g._merge_entity
 {%- endif %}
 left join runners_up as r on m.entity = r.entity and m.column_number = r.column_number
 left join candidates as a on w.entity = a.entity and w.column_number = a.column_number and w.record = a.record

@@ -1,3 +1,4 @@
+{{ config(materialized='in_parts', into='entities', into_key='entity') }}
 {%- set plan = merge_plan() %}
 {%- set kinds = [] %}
 {%- for narrowed in ([0, 1] if weak_tiers(plan) else [0]) %}

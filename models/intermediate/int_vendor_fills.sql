@@ -1,31 +1,30 @@
--- depends_on: {{ ref('int_enriched_consolidated') }}
 {{ config(materialized='in_parts', over='originals') }}
 {%- set plan = merge_plan() %}
--- which vendors a CRM row has a value from, where it is not only one
-with reach as (
+with cells as (
   select
-    original_row
+    _merge_original_row
     {%- for v in plan.vendor %},
-    min(first_vendor_{{ v.index }}) as first_vendor_{{ v.index }},
-    max(last_vendor_{{ v.index }}) as last_vendor_{{ v.index }}
+    {{ file_of('_merge_record_' ~ v.index) }} as file_{{ v.index }},
+    coalesce(_merge_is_shared_{{ v.index }}, false) as is_shared_{{ v.index }},
+    coalesce({{ sql_name(v.name) }} <> {% if v.output %}''{% else %}coalesce(_merge_old_{{ v.index }}, ''){% endif %}, false) as is_changed_{{ v.index }}
     {%- endfor %}
-  from {{ ref('int_reach') }}
-  where {{ within('originals', 'original_row') }}
-  group by original_row
+  from {{ ref('int_result') }}
+  where {{ within('originals', '_merge_original_row') }}
 )
 
 select
-  f.vendor_number,
-  p.column_number,
+  file_order,
+  cast(substr(place, 2) as int) as column_number,
   count(*) as cells_given,
-  count_if(not coalesce(case p.column_number
-    when 0 then false
+  count_if(is_changed) as cells_changed,
+  count_if(not is_shared) as exclusive_fills
+from cells unpivot include nulls (
+  (file_order, is_shared, is_changed) for place in (
     {%- for v in plan.vendor %}
-    when {{ v.index }} then r.first_vendor_{{ v.index }} <> r.last_vendor_{{ v.index }}
+    (file_{{ v.index }}, is_shared_{{ v.index }}, is_changed_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
+    {%- else %}(_merge_original_row, _merge_original_row, _merge_original_row) as c0
     {%- endfor %}
-  end, false)) as exclusive_fills
-from {{ ref('int_cells') }} as p
-inner join {{ ref('stg_files') }} as f on {{ file_of('p.record') }} = f.file_order
-left join reach as r on p.original_row = r.original_row
-where {{ within('originals', 'p.original_row') }}
-group by f.vendor_number, p.column_number
+  )
+)
+where file_order is not null
+group by file_order, place

@@ -1,9 +1,9 @@
 {{ config(materialized='checks') }}
 {#- After everything that a check looks at, and everything that is shown: a merge that fails here is whole, but not published. -#}
 {%- for relation in [
-  'stg_assertions', 'stg_columns', 'stg_enriched', 'stg_files', 'stg_forms', 'stg_original', 'stg_rejects',
-  'int_agreement', 'int_assertion_ends', 'int_cells', 'int_components', 'int_disputes', 'int_enriched_consolidated', 'int_entities', 'int_entity_ids',
-  'int_entity_keys', 'int_key_guards', 'int_keys', 'int_match_keys', 'int_matches', 'int_newcomers', 'int_refused_keys', 'int_steps', 'int_without_vendor',
+  'stg_assertions', 'stg_columns', 'stg_enriched', 'stg_files', 'stg_original', 'stg_rejects',
+  'int_assertion_ends', 'int_cells', 'int_components', 'int_disputes', 'int_enriched_consolidated', 'int_entities', 'int_entity_ids',
+  'int_entity_keys', 'int_fates', 'int_golden', 'int_key_guards', 'int_keys', 'int_match_keys', 'int_matches', 'int_newcomers', 'int_refused_keys', 'int_result', 'int_steps', 'int_without_vendor',
   'crosswalk', 'file_profile', 'file_summary', 'guard_events', 'merge_changes', 'merge_conflicts', 'merge_summary', 'merged_result', 'rejected_rows',
   'review_queue', 'row_ledger', 'unmatched_enriched', 'vendor_scorecard',
 ] -%}

@@ -25,14 +25,14 @@ by_row as (
     end as original_value,
     case d.column_number
       when 0 then cast(null as bigint)
-      {%- for v in plan.vendor if v.header %}
-      when {{ v.index }} then s.form_{{ v.index }}
+      {%- for v in plan.vendor %}
+      when {{ v.index }} then t._merge_record_{{ v.index }}
       {%- endfor %}
-    end as original_form
+    end as taken_record
   from {{ ref('int_disputed_rows') }} as d
   inner join {{ ref('stg_original') }} as o on d.original_row = o._merge_row
-  inner join {{ ref('stg_forms') }} as s on d.original_row = s.record
-  where {{ within('originals', 'd.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 's.record') }}
+  inner join {{ ref('int_result') }} as t on d.original_row = t._merge_original_row
+  where {{ within('originals', 'd.original_row') }} and {{ within('originals', 'o._merge_row') }} and {{ within('originals', 't._merge_original_row') }}
 )
 
 select
@@ -60,10 +60,9 @@ select
   {%- else %}
   case when r.winner_form is not null then r.original_form <> r.winner_form end as original_disagrees,
   {%- endif %}
-  t.original_row is not null as is_used
+  coalesce(r.taken_record = r.winner_record, false) as is_used
 from by_row as r
 inner join columns as c on r.column_number = c.column_number
 left join {{ ref('stg_files') }} as fw on {{ file_of('r.winner_record') }} = fw.file_order
 left join {{ ref('stg_files') }} as fr on {{ file_of('r.runner_up_record') }} = fr.file_order
-left join {{ ref('int_cells') }} as t on r.original_row = t.original_row and r.column_number = t.column_number and r.winner_record = t.record
 order by r.original_row, r.entity_rank, c.result_position

@@ -26,6 +26,35 @@ unlinked as (
   where r.side = 'original' and m.original_row is null
 ),
 
+parts as (
+  select
+    split_from,
+    split_by,
+    component,
+    is_quarantined,
+    min(node) as record
+  from {{ ref('int_components') }}
+  where split_by is not null and not (split_by = 'cannot_link' and not is_quarantined)
+  group by split_from, split_by, component, is_quarantined, case when is_quarantined then node end
+),
+
+-- who may be shown, and who they are: the rows of all files are read once for it
+wanted as (
+  select record from {{ ref('int_refused_keys') }}
+  union
+  select record from parts
+  union
+  select a_record as record from ambiguous
+  union
+  select b_record as record from ambiguous
+),
+
+named_rows as (
+  select n.*
+  from wanted as w
+  inner join {{ ref('stg_names') }} as n on w.record = n.record
+),
+
 -- of those who hold the value, the first of the same name, else the first of all
 names as (
   select
@@ -36,8 +65,7 @@ names as (
     n.surname,
     n.given
   from {{ ref('int_refused_keys') }} as r
-  inner join {{ ref('stg_forms') }} as n on r.record = n.record
-  where n.surname is not null
+  inner join named_rows as n on r.record = n.record
 ),
 
 first_of_name as (
@@ -117,18 +145,6 @@ vendors as (
     concat(p.key_type, ' ', p.key_value) as cause
   from people as p
   inner join first_people as f on p.tier = f.tier and p.key_value = f.key_value
-),
-
-parts as (
-  select
-    split_from,
-    split_by,
-    component,
-    is_quarantined,
-    min(node) as record
-  from {{ ref('int_components') }}
-  where split_by is not null and not (split_by = 'cannot_link' and not is_quarantined)
-  group by split_from, split_by, component, is_quarantined, case when is_quarantined then node end
 ),
 
 split as (
@@ -243,7 +259,7 @@ evidence as (
     k.record,
     concat_ws('; ', k.keys, case when n.surname is not null then concat('name ', concat_ws(' ', nullif(n.given, ''), n.surname)) end) as evidence
   from keys_shown as k
-  inner join {{ ref('stg_forms') }} as n on k.record = n.record
+  left join named_rows as n on k.record = n.record
 ),
 
 refused_values as (

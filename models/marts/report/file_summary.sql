@@ -5,10 +5,10 @@
 {%- for group in plan.groups if group.strategy.argument %}{% do timestamps.append(group.strategy.argument) %}{% endfor %}
 with given_by_file as (
   select
-    {{ file_of('record') }} as file_order,
-    count(*) as cells_given
-  from {{ ref('int_cells') }}
-  group by {{ file_of('record') }}
+    file_order,
+    cast(sum(cells_given) as bigint) as cells_given
+  from {{ ref('int_vendor_fills') }}
+  group by file_order
 ),
 
 keyed as (

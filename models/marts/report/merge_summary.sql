@@ -26,9 +26,8 @@ conflicts as (
 ),
 
 changes as (
-  select count(*) as changed_cells
-  from {{ ref('int_cells') }}
-  where coalesce(old_value, '') <> new_value
+  select cast(coalesce(sum(cells_changed), 0) as bigint) as changed_cells
+  from {{ ref('int_vendor_fills') }}
 ),
 
 net_new as (

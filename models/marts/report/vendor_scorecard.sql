@@ -1,10 +1,8 @@
 {%- set plan = merge_plan() %}
 {%- set folded = [] %}
-{%- set collected = [] %}
 {%- set ranked = [] %}
 {%- for v in plan.vendor %}
 {%- if may_lack_a_value(v) %}{% do folded.append(v) %}{% else %}{% do ranked.append(v.index) %}{% endif %}
-{%- if own_fold(v) and v.strategy.name == 'collect' %}{% do collected.append(v.index) %}{% endif %}
 {%- endfor %}
 with vendor_files as (
   select
@@ -34,127 +32,79 @@ vendor_columns as (
 -- what the vendors' rows hold
 counted as (
   select
-    vendor_number
+    _merge_vendor as vendor_number
     {%- for v in plan.vendor %},
-    count(form_{{ v.index }}) as filled_{{ v.index }},
-    {{ 'count_if(has_key_' ~ v.index ~ ')' if v.key_type else 'cast(0 as bigint)' }} as keys_{{ v.index }}
-    {%- endfor %}
-  from {{ ref('stg_forms') }}
-  where vendor_number > 0
-  group by vendor_number
+    count({{ sql_name(v.column) }}) as filled_{{ v.index }}
+    {%- endfor %},
+    cast(0 as bigint) as filled_0
+  from {{ ref('stg_enriched') }}
+  group by _merge_vendor
 ),
 
 held as (
   select
     vendor_number,
-    cast(substr(place, 2) as int) as column_number,
-    filled_cells,
-    valid_keys
-  from counted unpivot include nulls (
-    (filled_cells, valid_keys) for place in (
-      {%- for v in plan.vendor %}
-      (filled_{{ v.index }}, keys_{{ v.index }}) as c{{ v.index }}{{ ',' if not loop.last }}
-      {%- else %}(vendor_number, vendor_number) as c0
-      {%- endfor %}
-    )
-  )
+    cast(substr(place, 8) as int) as column_number,
+    filled_cells
+  from counted unpivot (filled_cells for place in ({% for v in plan.vendor %}filled_{{ v.index }}, {% endfor %}filled_0))
 ),
 
-beside_vendors as (
+valid as (
+  select
+    f.vendor_number,
+    k.column_number,
+    sum(k.valid_keys) as valid_keys
+  from (
+    {%- for cells in plan.cells %}
+    select
+      {{ file_of('record') }} as file_order,
+      column_number,
+      count(*) as valid_keys
+    from {{ rows_of_keys(plan, cells.name) }}
+    where has_key and column_number is not null
+    group by {{ file_of('record') }}, column_number
+    {{ 'union all' if not loop.last }}
+    {%- else %}
+    select 0 as file_order, 0 as column_number, 0 as valid_keys
+    {%- endfor %}
+  ) as k
+  inner join {{ ref('stg_files') }} as f on k.file_order = f.file_order
+  group by f.vendor_number, k.column_number
+),
+
+compared as (
   select
     vendor_number,
     column_number,
-    sum(compared) as compared,
-    sum(agreed) as agreed
+    sum(compared_with_vendors) as compared_with_vendors,
+    sum(compared_with_original) as compared_with_original,
+    sum(agreed_with_original) as agreed_with_original
   from {{ ref('int_vendor_agreement') }}
   group by vendor_number, column_number
 ),
 
--- where vendors of an entity disagree, some of them may still agree
-shared_forms as (
-  select
-    entity,
-    column_number,
-    form
-  from {{ ref('int_conflicts') }}
-  group by entity, column_number, form
-  having min(vendor_number) <> max(vendor_number)
-),
-
-partly_agreed as (
-  select
-    c.vendor_number,
-    c.column_number,
-    count(*) as agreed
-  from {{ ref('int_conflicts') }} as c
-  inner join shared_forms as f on c.entity = f.entity and c.column_number = f.column_number and c.form = f.form
-  group by c.vendor_number, c.column_number
-),
-
-beside_crm as (
-  select
-    s.vendor_number
-    {%- for v in plan.vendor if v.header %}
-    {%- set form = 'form_' ~ v.index %},
-    count_if(s.{{ form }} is not null and o.{{ form }} is not null) as compared_{{ v.index }},
-    count_if(s.{{ form }} = o.{{ form }}) as agreed_{{ v.index }}
-    {%- endfor %},
-    count_if(1 = 0) as nothing
-  from {{ ref('int_matches') }} as m
-  inner join {{ ref('int_entities') }} as e on m.entity = e.entity
-  inner join {{ ref('stg_forms') }} as s on e.record = s.record
-  inner join {{ ref('stg_forms') }} as o on m.original_row = o.record
-  group by s.vendor_number
-),
-
-beside_original as (
-  select
-    vendor_number,
-    cast(substr(place, 2) as int) as column_number,
-    compared,
-    agreed
-  from beside_crm unpivot include nulls (
-    (compared, agreed) for place in (
-      {%- for v in plan.vendor if v.header %}
-      (compared_{{ v.index }}, agreed_{{ v.index }}) as c{{ v.index }},
-      {%- endfor %}
-      (nothing, nothing) as c0
-    )
-  )
-),
-
--- disputes, each counted once per vendor that takes part
-parties as (
-  select
-    c.entity,
-    c.column_number,
-    c.vendor_number,
-    max(case when w.winner_form is null then null when c.form = w.winner_form{{ ' or c.column_number in (' ~ collected | join(', ') ~ ')' if collected }} then 1 else 0 end) as has_won
-  from {{ ref('int_conflicts') }} as c
-  inner join {{ ref('int_disputes') }} as w on c.entity = w.entity and c.column_number = w.column_number
-  group by c.entity, c.column_number, c.vendor_number
-),
-
--- of a field group that survives whole the winner may be blank here: then all have lost
 disputes as (
   select
     vendor_number,
     column_number,
-    count(*) as conflicts,
-    count_if(has_won = 1) as conflicts_won,
-    count_if(has_won = 0{% if folded %} or (has_won is null and column_number in ({% for v in folded if v.group %}{{ v.index }}, {% endfor %}0)){% endif %}) as conflicts_lost
-  from parties
+    sum(conflicts) as conflicts,
+    sum(conflicts_won) as conflicts_won,
+    sum(conflicts_lost) as conflicts_lost,
+    sum(disputed) as disputed,
+    sum(agreed) as agreed
+  from {{ ref('int_vendor_disputes') }}
   group by vendor_number, column_number
 ),
 
 given as (
   select
-    vendor_number,
-    column_number,
-    sum(cells_given) as cells_given,
-    sum(exclusive_fills) as exclusive_fills
-  from {{ ref('int_vendor_fills') }}
-  group by vendor_number, column_number
+    f.vendor_number,
+    g.column_number,
+    sum(g.cells_given) as cells_given,
+    sum(g.exclusive_fills) as exclusive_fills
+  from {{ ref('int_vendor_fills') }} as g
+  inner join {{ ref('stg_files') }} as f on g.file_order = f.file_order
+  group by f.vendor_number, g.column_number
 ),
 
 missed as (
@@ -200,14 +150,15 @@ by_column as (
     c.column_name,
     c.result_position,
     1 as n_columns,
-    case when c.is_key then coalesce(h.valid_keys, 0) end as valid_keys,
+    case when c.is_key then coalesce(k.valid_keys, 0) end as valid_keys,
     coalesce(h.filled_cells, 0) as filled_cells,
     coalesce(g.cells_given, 0) as cells_given,
     coalesce(g.exclusive_fills, 0) as exclusive_fills,
-    coalesce(v.compared, 0) as compared_with_vendors,
-    coalesce(v.agreed, 0) + coalesce(p.agreed, 0) as agreed_with_vendors,
-    coalesce(o.compared, 0) as compared_with_original,
-    coalesce(o.agreed, 0) as agreed_with_original,
+    coalesce(v.compared_with_vendors, 0) as compared_with_vendors,
+    -- what is beside another vendor's and not in dispute is agreed on, and of a dispute what another vendor says as well
+    coalesce(v.compared_with_vendors, 0) - coalesce(d.disputed, 0) + coalesce(d.agreed, 0) as agreed_with_vendors,
+    coalesce(v.compared_with_original, 0) as compared_with_original,
+    coalesce(v.agreed_with_original, 0) as agreed_with_original,
     coalesce(d.conflicts, 0) as conflicts,
     coalesce(d.conflicts_won, 0) as conflicts_won,
     coalesce(d.conflicts_lost, 0) as conflicts_lost,
@@ -215,9 +166,8 @@ by_column as (
   from vendor_columns as c
   left join held as h on c.vendor_number = h.vendor_number and c.column_number = h.column_number
   left join given as g on c.vendor_number = g.vendor_number and c.column_number = g.column_number
-  left join beside_vendors as v on c.vendor_number = v.vendor_number and c.column_number = v.column_number
-  left join partly_agreed as p on c.vendor_number = p.vendor_number and c.column_number = p.column_number
-  left join beside_original as o on c.vendor_number = o.vendor_number and c.column_number = o.column_number
+  left join valid as k on c.vendor_number = k.vendor_number and c.column_number = k.column_number
+  left join compared as v on c.vendor_number = v.vendor_number and c.column_number = v.column_number
   left join disputes as d on c.vendor_number = d.vendor_number and c.column_number = d.column_number
   left join lifted as l on c.vendor_number = l.vendor_number and c.column_number = l.column_number
 ),

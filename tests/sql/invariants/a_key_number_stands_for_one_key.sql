@@ -6,4 +6,4 @@ select
   max(record) as another_record
 from {{ ref('int_keys') }}
 group by tier, key_number
-having min({{ hash_number("concat('another ', key_value)") }}) <> max({{ hash_number("concat('another ', key_value)") }})
+having min({{ quick_number("key_value") }}) <> max({{ quick_number("key_value") }})

@@ -31,6 +31,11 @@ counted as (
     (select n_links from results) as expected_rows
   union all
   select
+    'int_fates' as relation,
+    (select count(*) from {{ ref('int_fates') }}) as n_rows,
+    (select count(*) from {{ ref('int_entities') }}) as expected_rows
+  union all
+  select
     'row_ledger' as relation,
     (select count(*) from {{ ref('row_ledger') }}) as n_rows,
     (select n_rows from files) as expected_rows

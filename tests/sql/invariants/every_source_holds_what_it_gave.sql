@@ -9,7 +9,7 @@ with held as (
     _merge_ord
     {%- for v in plan.vendor %}
     {%- set cell = sql_name(v.column) %},
-    case when {{ cell }} is not null then {{ hash_number(cell) }} end as value_{{ v.index }}
+    case when {{ cell }} is not null then {{ quick_number(cell) }} end as value_{{ v.index }}
     {%- if v in collected %},
     length({{ cell }}) as length_{{ v.index }}
     {%- endif %}
@@ -26,7 +26,7 @@ given as (
     {%- if collected %}
     case when column_number in ({{ collected | map(attribute='index') | join(', ') }}) then new_value end as collected,
     {%- endif %}
-    {{ hash_number('new_value') }} as given_number
+    {{ quick_number('new_value') }} as given_number
   from {{ ref('int_cells') }}
 ),
 
@@ -45,7 +45,7 @@ compared as (
     {%- if collected %}
     case
       when p.collected is null then p.given_number
-      else {{ hash_number('substr(p.collected, 1, case p.column_number' ~ lengths ~ ' end)') }}
+      else {{ quick_number('substr(p.collected, 1, case p.column_number' ~ lengths ~ ' end)') }}
     end as given_number
     {%- else %}
     p.given_number

@@ -29,6 +29,7 @@ links as (
     original_row,
     count(*) as n_links
   from {{ ref('crosswalk') }}
+  where {{ within('originals', 'original_row') }}
   group by original_row
 )
 
