@@ -34,9 +34,9 @@ OPTIONS = {
     "csv_stream": "1. CSV streaming with an index in memory (Python)",
     "duckdb_in_memory": "2. DuckDB in memory, limit 500 MB",
     "duckdb_on_disk": "3. DuckDB in a file, limit 500 MB",
-    "postgres": "4. PostgreSQL, temporary tables",
+    "postgres": "4. PostgreSQL, temporary tables (memory of the client alone)",
     "arrow": "5. Arrow and Parquet",
-    "task_queue": "6. a queue of small tasks (Python)",
+    "task_queue": "6. a queue of small tasks (Python; memory of one worker)",
 }
 Samples = list[dict[str, Any]]
 
