@@ -16,17 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+import rules
+from rules import FILLS, NEW
 
-EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-BLANK = pa.array(["", "-", "n/a", "na", "nan", "none", "null", "unknown"])
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+EMAIL = f"^{rules.EMAIL}$"
+BLANK = pa.array(rules.BLANK)
 
 
 def to_parquet(path: Path, to: Path) -> None:

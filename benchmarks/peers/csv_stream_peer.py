@@ -13,16 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-BLANK = {"", "-", "n/a", "na", "nan", "none", "null", "unknown"}
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+import rules
+from rules import FILLS, NEW
+
+EMAIL = re.compile(rules.EMAIL)
+BLANK = set(rules.BLANK)
 
 
 def key(cell: str) -> str | None:

@@ -12,17 +12,7 @@ import time
 from pathlib import Path
 
 import duckdb
-
-EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
-BLANK = "('', '-', 'n/a', 'na', 'nan', 'none', 'null', 'unknown')"
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+from rules import BLANK_SQL, EMAIL, FILLS, NEW
 
 
 def key(column: str) -> str:
@@ -54,7 +44,7 @@ def merge(folder: Path, out: Path, on_disk: bool) -> None:
         rows = f"select {k} as k, n, {key('work_email')} as key, {', '.join(given)} from {read(path)}"
         connection.execute(f"{'insert into vendors' if k else 'create table vendors as'} {rows}")
     firsts = ", ".join(
-        f"arg_min({column}, k * 4294967296 + n) filter (lower(trim({column})) not in {BLANK}) as {column}"
+        f"arg_min({column}, k * 4294967296 + n) filter (lower(trim({column})) not in {BLANK_SQL}) as {column}"
         for column in given
     )
     connection.execute(

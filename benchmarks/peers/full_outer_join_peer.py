@@ -14,17 +14,7 @@ import time
 from pathlib import Path
 
 import duckdb
-
-EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
-BLANK = "('', '-', 'n/a', 'na', 'nan', 'none', 'null', 'unknown')"
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+from rules import BLANK_SQL, EMAIL, FILLS, NEW
 
 
 def key(column: str) -> str:
@@ -35,7 +25,7 @@ def key(column: str) -> str:
 
 def value(column: str) -> str:
     """SQL of the first cell of an address that is not blank."""
-    return f'arg_min("{column}", n) filter (lower(trim("{column}")) not in {BLANK}) as "{column}"'
+    return f'arg_min("{column}", n) filter (lower(trim("{column}")) not in {BLANK_SQL}) as "{column}"'
 
 
 def rows(path: Path, email: str) -> str:

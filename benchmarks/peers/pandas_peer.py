@@ -11,17 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-
-EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
-BLANK = ["", "-", "n/a", "na", "nan", "none", "null", "unknown"]
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+from rules import BLANK, EMAIL, FILLS, NEW
 
 
 def read(path: Path) -> pd.DataFrame:

