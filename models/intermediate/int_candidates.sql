@@ -2,6 +2,20 @@
 -- depends_on: {{ ref('int_matches') }}
 {%- set plan = merge_plan() %}
 {%- set compared = forms_for_strategies(plan) %}
+-- numbers first: texts go through one join, since a row may hold megabytes
+with records as (
+  select
+    e.record,
+    e.entity,
+    e.n_records
+    {%- for v in plan.vendor if v.key_type %},
+    k_{{ v.key_type }}.form_{{ v.index }}
+    {%- endfor %}
+  from {{ ref('int_entities') }} as e
+  {{ with_key_forms(plan.vendor, plan, 'records', 'e.record') }}
+  where {{ within('records', 'e.record') }} and not e.is_quarantined
+)
+
 select
   e.entity as _merge_entity,
   e.n_records as _merge_n_records,
@@ -11,12 +25,11 @@ select
   {%- for v in plan.vendor %},
   s.{{ sql_name(v.column) }}
   {%- if v.key_type %},
-  k_{{ v.key_type }}.form_{{ v.index }} as {{ sql_name('_merge_form_' ~ v.column) }}
+  e.form_{{ v.index }} as {{ sql_name('_merge_form_' ~ v.column) }}
   {%- elif v.column in compared %},
   s.{{ sql_name('_merge_form_' ~ v.column) }}
   {%- endif %}
   {%- endfor %}
 from {{ ref('stg_enriched') }} as s
-inner join {{ ref('int_entities') }} as e on s._merge_ord = e.record
-{{ with_key_forms(plan.vendor, plan, 'records', 's._merge_ord') }}
-where {{ within('records', 's._merge_ord') }} and {{ within('records', 'e.record') }} and not e.is_quarantined
+inner join records as e on s._merge_ord = e.record
+where {{ within('records', 's._merge_ord') }}

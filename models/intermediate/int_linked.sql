@@ -3,22 +3,33 @@
 {%- set plan = merge_plan() %}
 {%- set headers = {} %}
 {%- for h in plan.crm %}{% do headers.update({h.header: h}) %}{% endfor %}
+-- numbers first: texts go through one join, since a row may hold megabytes
+with keyed as (
+  select
+    m.original_row,
+    m.entity,
+    m.entity_rank,
+    m.n_entities,
+    m.match_tier,
+    m.matched_on,
+    m.n_records,
+    m.is_direct,
+    m.is_shared,
+    m.is_first_of_entity
+    {%- for v in plan.vendor if v.header and v.key_type %},
+    k_{{ v.key_type }}.form_{{ v.index }}
+    {%- endfor %}
+  from {{ ref('int_matches') }} as m
+  {{ with_key_forms(plan.vendor | selectattr('header') | list, plan, 'rows', 'm.original_row') }}
+  where {{ within('rows', 'm.original_row') }}
+)
+
 select
-  m.original_row,
-  m.entity,
-  m.entity_rank,
-  m.n_entities,
-  m.match_tier,
-  m.matched_on,
-  m.n_records,
-  m.is_direct,
-  m.is_shared,
-  m.is_first_of_entity
-  {%- for v in plan.vendor if v.header %},
-  {{ 'k_' ~ v.key_type ~ '.form_' ~ v.index if v.key_type else original_form(v, headers[v.header], 'o', 'f') }} as form_{{ v.index }}
+  m.*
+  {%- for v in plan.vendor if v.header and not v.key_type %},
+  {{ original_form(v, headers[v.header], 'o', 'f') }} as form_{{ v.index }}
   {%- endfor %}
-from {{ ref('int_matches') }} as m
+from keyed as m
 inner join {{ ref('stg_original') }} as o on m.original_row = o._merge_row
 {{ with_landed_forms('f', 'm.original_row') }}
-{{ with_key_forms(plan.vendor | selectattr('header') | list, plan, 'rows', 'm.original_row') }}
-where {{ within('rows', 'm.original_row') }} and {{ within('rows', 'o._merge_row') }}
+where {{ within('rows', 'o._merge_row') }}
